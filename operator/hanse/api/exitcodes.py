@@ -1,0 +1,73 @@
+"""Exit codes of the pods' main containers and the reasons that they stand for.
+
+The runtime exits with them, the operator reads them.
+
+A permanent code fails the Job at once (podFailurePolicy FailJob); any other is retried within the Job's backoffLimit.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+from hanse.api.conditions import Reason
+
+
+class ExitCode(IntEnum):
+    """Codes 64-99; 0 means that the end-of-job message arrived (client) or that the run is complete (server)."""
+
+    COMPLETE = 0
+    CONFIG_INVALID = 64
+    APP_IMPORT_FAILED = 65
+    FLOWER_VERSION_MISMATCH = 66
+    DATASET_NOT_FOUND = 67
+    DATASET_INVALID = 68
+    OUT_OF_MEMORY = 69
+    SERVER_LOST = 70
+    GATE_LOST = 71
+    QUORUM_NOT_REACHED = 72
+    QUORUM_LOST = 73
+    FEATURE_MISMATCH = 74
+    BACKOFF_LIMIT_EXCEEDED = 75
+    PARTICIPANT_DROPPED = 76
+    SERVER_APP_FAILED = 77
+    DRAINED = 78
+    CHECKPOINT_INVALID = 79
+    OUTPUT_FAILED = 80
+    INTERNAL_ERROR = 99
+
+
+REASONS: Final[dict[ExitCode, Reason]] = {
+    ExitCode.CONFIG_INVALID: Reason.CONFIG_INVALID,
+    ExitCode.APP_IMPORT_FAILED: Reason.APP_IMPORT_FAILED,
+    ExitCode.FLOWER_VERSION_MISMATCH: Reason.FLOWER_VERSION_MISMATCH,
+    ExitCode.DATASET_NOT_FOUND: Reason.DATASET_NOT_FOUND,
+    ExitCode.DATASET_INVALID: Reason.DATASET_INVALID,
+    ExitCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    ExitCode.SERVER_LOST: Reason.SERVER_LOST,
+    ExitCode.GATE_LOST: Reason.GATE_FAILED,
+    ExitCode.QUORUM_NOT_REACHED: Reason.QUORUM_NOT_REACHED,
+    ExitCode.QUORUM_LOST: Reason.QUORUM_LOST,
+    ExitCode.FEATURE_MISMATCH: Reason.FEATURE_MISMATCH,
+    ExitCode.BACKOFF_LIMIT_EXCEEDED: Reason.BACKOFF_LIMIT_EXCEEDED,
+    ExitCode.PARTICIPANT_DROPPED: Reason.PARTICIPANT_DROPPED,
+    ExitCode.SERVER_APP_FAILED: Reason.SERVER_APP_FAILED,
+    ExitCode.DRAINED: Reason.DRAINED,
+    ExitCode.CHECKPOINT_INVALID: Reason.CHECKPOINT_INVALID,
+    ExitCode.OUTPUT_FAILED: Reason.OUTPUT_FAILED,
+    ExitCode.INTERNAL_ERROR: Reason.INTERNAL_ERROR,
+}
+
+#: Retrying changes nothing: the Job fails at once.
+PERMANENT: Final[frozenset[ExitCode]] = frozenset(REASONS) - {
+    ExitCode.SERVER_LOST,
+    ExitCode.GATE_LOST,
+    ExitCode.DRAINED,
+    ExitCode.INTERNAL_ERROR,
+}
+
+
+def reason_for(code: int) -> Reason:
+    """The reason of an exit code; 137 without OOMKilled is a kill, everything unknown is `ContainerFailed`."""
+    try:
+        return REASONS[ExitCode(code)]
+    except (ValueError, KeyError):
+        return Reason.CONTAINER_KILLED if code in (137, 143) else Reason.CONTAINER_FAILED

@@ -1,0 +1,285 @@
+"""The FederatedJob: what to train, with whom, how many rounds.
+
+Written by the data scientist, its status by the operator.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hanse.api.conditions import Condition
+from hanse.api.meta import (
+    ApiModel,
+    Decimal,
+    Message,
+    NamespaceName,
+    ObjectName,
+    PositiveDecimal,
+    ShortName,
+)
+
+MAX_PARTICIPANTS = 1024
+MAX_ROUND_HISTORY = 20
+MAX_MISSING_NAMES = 10
+
+AppPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=200)]
+ImageRef = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+ConfigKey = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
+ConfigValue = Annotated[str, Field(max_length=1024)]
+
+StrategyName = Literal["FedAvg", "FedProx", "FedAdam", "FedYogi"]
+Weights = Literal["RecordCount", "Equal"]
+OnDropout = Literal["SkipRound", "Wait", "Fail"]
+
+
+class AppSpec(ApiModel):
+    """The code that is trained: an image and, in it, a Flower app."""
+
+    image: ImageRef = Field(description="Image that holds the ClientApp; by digest unless the operator allows tags.")
+    client_app: AppPath = Field(
+        default="hanse.runtime.apps.tabular:app",
+        description="Flower ClientApp (Message API) in the image, as module:attribute.",
+    )
+    server_app: AppPath | None = Field(
+        default=None,
+        description="Your own Flower ServerApp in the image, as module:attribute; without it the platform's.",
+    )
+    config: dict[ConfigKey, ConfigValue] = Field(
+        default_factory=dict, max_length=64, description="Run config handed to the app, as strings."
+    )
+
+
+class ParticipantRef(ApiModel):
+    """Where a Participant is."""
+
+    namespace: NamespaceName = Field(description="Namespace of the data owner.")
+    name: ShortName = Field(description="Name of the Participant there.")
+
+
+class JobParticipant(ApiModel):
+    """One participant of the job."""
+
+    name: ShortName = Field(description="Name within this job, unique.")
+    participant_ref: ParticipantRef = Field(description="The Participant that takes part.")
+    dataset: ShortName = Field(description="Which of the Participant's datasets is used.")
+
+
+class StopRule(ApiModel):
+    """Stop early when a metric crosses a value."""
+
+    metric: str = Field(min_length=1, max_length=63, description="Name of an evaluation metric, for example auc.")
+    operator: Literal[">=", "<="] = Field(description="How the metric is compared with the value.")
+    value: Decimal = Field(description="The value, a decimal as a string.")
+
+
+class Aggregation(ApiModel):
+    """How updates become the next global model."""
+
+    strategy: StrategyName = Field(default="FedAvg", description="FedAvg, FedProx, FedAdam or FedYogi.")
+    weights: Weights = Field(
+        default="RecordCount", description="Weight of an update: its number of records, or equal for all."
+    )
+    proximal_mu: PositiveDecimal | None = Field(
+        default=None, description="FedProx only: weight of the proximal term (Li et al. 2020); default 0.01."
+    )
+    server_learning_rate: PositiveDecimal | None = Field(
+        default=None,
+        description="FedAdam and FedYogi only: server learning rate (Reddi et al. 2021); default 0.1.",
+    )
+    beta1: PositiveDecimal | None = Field(
+        default=None, description="FedAdam and FedYogi only: decay of the first moment; default 0.9."
+    )
+    beta2: PositiveDecimal | None = Field(
+        default=None, description="FedAdam and FedYogi only: decay of the second moment; default 0.99."
+    )
+    tau: PositiveDecimal | None = Field(
+        default=None, description="FedAdam and FedYogi only: degree of adaptivity; default 0.001."
+    )
+
+
+class CheckpointSpec(ApiModel):
+    """When the server saves what it needs to resume."""
+
+    every_rounds: int = Field(default=1, ge=1, le=1000, description="Save after every so many rounds.")
+
+
+class OutputStorage(ApiModel):
+    """A volume that belongs to the job and is deleted with it."""
+
+    size: str = Field(
+        default="1Gi",
+        pattern=r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$",
+        max_length=16,
+        description="Size of the volume.",
+    )
+    storage_class_name: ObjectName | None = Field(
+        default=None, description="StorageClass of the volume; without it the cluster's default."
+    )
+
+
+class OutputSpec(ApiModel):
+    """Where the model goes: `claimName` (yours, kept) or `storage` (the job's, deleted with it)."""
+
+    claim_name: ObjectName | None = Field(
+        default=None,
+        description="PersistentVolumeClaim in the job's namespace; kept when the job is deleted.",
+    )
+    storage: OutputStorage | None = Field(default=None, description="A volume of the job's own, deleted with it.")
+
+
+class FederatedJobSpec(ApiModel):
+    """What to train, with whom, how many rounds."""
+
+    app: AppSpec = Field(description="The code that is trained.")
+    participants: list[JobParticipant] = Field(
+        min_length=1, max_length=MAX_PARTICIPANTS, description="Who takes part; names are unique."
+    )
+    quorum: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_PARTICIPANTS,
+        description="Smallest number of participants whose updates make a round; without it all of them.",
+    )
+    rounds: int = Field(ge=1, le=100_000, description="Number of federated rounds.")
+    start_timeout_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="How long to wait for all; then start with the quorum, and fail below it.",
+    )
+    round_timeout_seconds: int = Field(
+        default=600, ge=1, le=86_400, description="How long a round waits for its replies."
+    )
+    on_dropout: OnDropout = Field(
+        default="SkipRound",
+        description=(
+            "When a round misses a participant but reaches the quorum the round counts. Below the quorum: SkipRound "
+            "repeats the round with who is there (up to startTimeoutSeconds without a quorum), Wait waits for the "
+            "quorum without limit, Fail fails the job as soon as any participant is missing."
+        ),
+    )
+    stop_when: list[StopRule] = Field(
+        default_factory=list, max_length=8, description="Stop early when any of these holds after a round."
+    )
+    aggregation: Aggregation = Field(
+        default_factory=Aggregation, description="How updates become the next global model."
+    )
+    checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec, description="When the server saves its state.")
+    output: OutputSpec = Field(default_factory=OutputSpec, description="Where the model goes.")
+    suspend: bool = Field(default=False, description="True stops all pods; false goes on from the checkpoint.")
+    active_deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="The job fails after so much time that it was not suspended.",
+    )
+    backoff_limit: int = Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="How often a failed run is resumed, in all; evictions and disruptions do not count.",
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None, ge=0, le=31_536_000, description="The job deletes itself so long after it has finished."
+    )
+
+    @property
+    def effective_quorum(self) -> int:
+        """The quorum, or all participants where none is given."""
+        return self.quorum if self.quorum is not None else len(self.participants)
+
+
+class Summary(ApiModel):
+    """For the printer columns only; derived from the rest, read by nobody."""
+
+    state: str = Field(default="Pending", max_length=32, description="One word for the column STATE.")
+    round: str = Field(default="-", max_length=32, description="Completed and total rounds, 12/20.")
+    participants: str = Field(default="-", max_length=32, description="Ready and total participants, 3/3.")
+    metric: str = Field(default="-", max_length=64, description="Newest evaluation metric, auc=0.771.")
+    reason: str = Field(default="-", max_length=64, description="Reason of the condition that explains the state.")
+    eta: str = Field(default="-", max_length=32, description="Estimated time left.")
+
+
+class RoundStatus(ApiModel):
+    """How far the job is."""
+
+    completed: int = Field(ge=0, description="Rounds completed.")
+    total: int = Field(ge=0, description="Rounds asked for.")
+    started_at: datetime | None = Field(default=None, description="When the running round started.")
+    eta_seconds: int | None = Field(default=None, ge=0, description="Estimated seconds left.")
+
+
+class RoundRecord(ApiModel):
+    """One finished round."""
+
+    number: int = Field(ge=1, description="Number of the round, from 1.")
+    contributed: int = Field(ge=0, le=MAX_PARTICIPANTS, description="How many updates are in it.")
+    missing: list[ShortName] = Field(
+        default_factory=list, max_length=MAX_MISSING_NAMES, description="Who is not in it (at most 10 names)."
+    )
+    reasons: dict[ShortName, Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=dict, max_length=MAX_MISSING_NAMES, description="Why they are not, by name."
+    )
+    seconds: Decimal = Field(description="Duration of the round in seconds.")
+    metrics: dict[Annotated[str, Field(max_length=63)], Decimal] = Field(
+        default_factory=dict, max_length=16, description="Evaluation metrics, record-weighted means."
+    )
+    model_digest: str | None = Field(default=None, max_length=80, description="sha256 of the global model's arrays.")
+
+
+class ModelStatus(ApiModel):
+    """Where the model is."""
+
+    claim: ObjectName = Field(description="PersistentVolumeClaim that holds the model.")
+    path: str = Field(max_length=256, description="Path of the file in the claim.")
+    digest: str = Field(max_length=80, description="sha256 of the file.")
+    bytes: int = Field(default=0, ge=0, description="Size of the file in bytes.")
+
+
+class ParticipantStatus(ApiModel):
+    """One participant, as the job sees it."""
+
+    name: ShortName = Field(description="Name within this job.")
+    ready: bool = Field(default=False, description="Whether its gate is connected.")
+    last_seen: datetime | None = Field(default=None, description="When its gate last answered.")
+    rounds_contributed: int = Field(default=0, ge=0, description="Rounds that hold an update of it.")
+    reason: str = Field(default="Pending", max_length=64, description="Why it is ready or not.")
+    exit_code: int | None = Field(default=None, description="Exit code of its last failed container.")
+    message: Message = Field(default="", description="Details, and where the owner looks; never a log line.")
+
+
+class FrozenImages(ApiModel):
+    """Images resolved at the start: a new operator version never rewrites a running job's pods."""
+
+    server: ImageRef = Field(description="Image of front, SuperLink and launcher.")
+    gate: ImageRef = Field(description="Image of the gate.")
+    trainer: ImageRef = Field(description="Image of the trainer: spec.app.image.")
+
+
+class FederatedJobStatus(ApiModel):
+    """What is known; written by the operator alone."""
+
+    observed_generation: int | None = Field(default=None, ge=0, description="Generation that this status is about.")
+    start_time: datetime | None = Field(default=None, description="When the job was accepted; then spec is frozen.")
+    completion_time: datetime | None = Field(default=None, description="When it completed or failed.")
+    plan_hash: str | None = Field(default=None, max_length=80, description="Canonical hash of what was started.")
+    images: FrozenImages | None = Field(default=None, description="Images frozen at the start.")
+    active_since: datetime | None = Field(default=None, description="Since when it runs without being suspended.")
+    active_seconds: int = Field(default=0, ge=0, description="Unsuspended seconds before activeSince.")
+    starts: int = Field(default=0, ge=0, description="How often it was started or resumed.")
+    summary: Summary = Field(default_factory=Summary, description="For the columns only.")
+    round: RoundStatus | None = Field(default=None, description="How far the job is.")
+    participants: list[ParticipantStatus] = Field(
+        default_factory=list, max_length=MAX_PARTICIPANTS, description="Each participant."
+    )
+    rounds: list[RoundRecord] = Field(
+        default_factory=list, max_length=MAX_ROUND_HISTORY, description="The newest 20 rounds."
+    )
+    participations: dict[ShortName, str] = Field(
+        default_factory=dict,
+        max_length=MAX_PARTICIPANTS,
+        description="uid of each participant's Participation; one that is gone has left and is not made anew.",
+    )
+    model: ModelStatus | None = Field(default=None, description="Where the model is.")
+    conditions: list[Condition] = Field(default_factory=list, max_length=16, description="The truth, in conditions.")

@@ -1,0 +1,64 @@
+"""Where a pod's files are. The operator mounts them there, the runtime reads them there.
+
+`hanse run` gives each program a root of its own.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """All files of one pod below one root (`/` in a container)."""
+
+    root: Path = Path("/")
+
+    @property
+    def config(self) -> Path:
+        """Directory with run.json (server pod) or client.json (client pod)."""
+        return self.root / "etc/hanse/config"
+
+    @property
+    def run_config(self) -> Path:
+        return self.config / "run.json"
+
+    @property
+    def client_config(self) -> Path:
+        return self.config / "client.json"
+
+    @property
+    def tls(self) -> Path:
+        """ca.crt, tls.crt, tls.key; in the gate's container also node.key (SuperNode key, ECDSA P-384, PEM)."""
+        return self.root / "etc/hanse/tls"
+
+    @property
+    def shared(self) -> Path:
+        """emptyDir shared by the containers of the pod: sockets, SuperExec secret, hand-over files."""
+        return self.root / "run/hanse"
+
+    @property
+    def state(self) -> Path:
+        """The job's volume: SQLite, checkpoints, run history."""
+        return self.root / "var/lib/hanse"
+
+    @property
+    def output(self) -> Path:
+        """Where the model is written."""
+        return self.root / "output"
+
+    @property
+    def data(self) -> Path:
+        """The dataset's volume, read-only, in the trainer's container only."""
+        return self.root / "data"
+
+    @property
+    def progress_token(self) -> Path:
+        return self.root / "var/run/secrets/hanse.dev/progress/token"
+
+    @property
+    def operator_ca(self) -> Path:
+        return self.root / "etc/hanse/operator-ca/ca.crt"
+
+    @property
+    def termination_log(self) -> Path:
+        return self.root / "dev/termination-log"

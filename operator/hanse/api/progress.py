@@ -1,0 +1,66 @@
+"""Progress: the whole state of a run, pushed by the launcher to the operator and left as the termination message."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from hanse.api.job import MAX_PARTICIPANTS, MAX_ROUND_HISTORY, RoundRecord
+from hanse.api.meta import ApiModel, Message, ShortName
+
+Phase = Literal["Starting", "WaitingForParticipants", "Running", "Complete", "Failed"]
+TERMINATION_MESSAGE_LIMIT = 4096
+
+
+class ParticipantProgress(ApiModel):
+    """One participant, as the server sees it."""
+
+    name: ShortName
+    connected: bool = False
+    last_seen: datetime | None = None
+    rounds_contributed: int = Field(default=0, ge=0)
+    reason: str = Field(default="", max_length=64)
+
+
+class ModelFile(ApiModel):
+    """The model file, relative to the output volume."""
+
+    path: str = Field(max_length=256)
+    digest: str = Field(max_length=80)
+    bytes: int = Field(ge=0)
+
+
+class Progress(ApiModel):
+    """The whole state each time: losing one push loses nothing."""
+
+    job_uid: str = Field(max_length=64)
+    sequence: int = Field(ge=0, description="Rises with each push of one pod.")
+    pod: str = Field(default="", max_length=253)
+    phase: Phase = "Starting"
+    reason: str = Field(default="", max_length=64, description="Reason of Complete or Failed.")
+    message: Message = ""
+    run: int = Field(default=1, ge=1, description="Which Flower run this is; each resume is a new one.")
+    resumed: int = Field(default=0, ge=0, description="Resumes that count against backoffLimit.")
+    completed: int = Field(default=0, ge=0)
+    total: int = Field(default=0, ge=0)
+    round_started_at: datetime | None = None
+    eta_seconds: int | None = Field(default=None, ge=0)
+    updated_at: datetime
+    participants: list[ParticipantProgress] = Field(default_factory=list, max_length=MAX_PARTICIPANTS)
+    rounds: list[RoundRecord] = Field(default_factory=list, max_length=MAX_ROUND_HISTORY)
+    model: ModelFile | None = None
+
+    def to_json(self) -> str:
+        """The whole state as JSON."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+    def to_termination_message(self) -> str:
+        """The state within the kubelet's 4096 bytes: history is cut first, then participants' details."""
+        smaller = [
+            self,
+            *(self.model_copy(update={"rounds": self.rounds[:n]}) for n in (10, 5, 1)),
+            self.model_copy(update={"rounds": self.rounds[:1], "participants": []}),
+            self.model_copy(update={"rounds": [], "participants": []}),
+        ]
+        texts = (candidate.to_json() for candidate in smaller)
+        return next((t for t in texts if len(t.encode()) <= TERMINATION_MESSAGE_LIMIT), "")

@@ -1,0 +1,106 @@
+"""The config files that the operator (or `hanse run`) mounts into the pods.
+
+The runtime reads them as run.json and client.json.
+"""
+
+from pydantic import Field
+
+from hanse.api.job import (
+    MAX_PARTICIPANTS,
+    Aggregation,
+    AppPath,
+    ConfigKey,
+    ConfigValue,
+    FederatedJobSpec,
+    OnDropout,
+    StopRule,
+)
+from hanse.api.meta import ApiModel, ShortName
+from hanse.api.participant import DatasetSchema
+from hanse.api.participation import JobRef
+
+SERVER_LOST_SECONDS = 300
+
+
+class ServerParticipant(ApiModel):
+    """A participant whose SuperNode the launcher registers."""
+
+    name: ShortName
+    index: int = Field(ge=0, lt=MAX_PARTICIPANTS)
+    public_key: str = Field(max_length=1024, description="SuperNode public key, PEM (ECDSA P-384).")
+
+
+class ProgressTarget(ApiModel):
+    """Where the launcher pushes progress: HTTPS, the token and CA files are in `Paths`."""
+
+    url: str = Field(max_length=512)
+
+
+class RunConfig(ApiModel):
+    """run.json: all that the server pod needs to know."""
+
+    job: JobRef
+    client_app: AppPath
+    server_app: AppPath | None = None
+    config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
+    participants: list[ServerParticipant] = Field(min_length=1, max_length=MAX_PARTICIPANTS)
+    quorum: int = Field(ge=1)
+    rounds: int = Field(ge=1)
+    start_timeout_seconds: int = Field(default=300, ge=1)
+    round_timeout_seconds: int = Field(default=600, ge=1)
+    on_dropout: OnDropout = "SkipRound"
+    stop_when: list[StopRule] = Field(default_factory=list)
+    aggregation: Aggregation = Field(default_factory=Aggregation)
+    checkpoint_every_rounds: int = Field(default=1, ge=1)
+    backoff_limit: int = Field(default=3, ge=0)
+    output_path: str = Field(
+        default="model.safetensors", max_length=256, description="Model file, relative to Paths.output."
+    )
+    progress: ProgressTarget | None = None
+    server_port: int = Field(default=9443, description="Port of the front.")
+    superlink_port: int = Field(default=8000, description="Loopback port of the SuperLink.")
+
+    @classmethod
+    def from_spec(
+        cls, spec: FederatedJobSpec, job: JobRef, participants: list[ServerParticipant], *, output_path: str
+    ) -> "RunConfig":
+        """What `spec` says about a run; progress and ports are set by who starts it."""
+        return cls(
+            job=job,
+            client_app=spec.app.client_app,
+            server_app=spec.app.server_app,
+            config=spec.app.config,
+            participants=participants,
+            quorum=spec.effective_quorum,
+            rounds=spec.rounds,
+            start_timeout_seconds=spec.start_timeout_seconds,
+            round_timeout_seconds=spec.round_timeout_seconds,
+            on_dropout=spec.on_dropout,
+            stop_when=spec.stop_when,
+            aggregation=spec.aggregation,
+            checkpoint_every_rounds=spec.checkpoint.every_rounds,
+            backoff_limit=spec.backoff_limit,
+            output_path=output_path,
+        )
+
+
+class ClientDataset(ApiModel):
+    """The dataset in the trainer's container: `path` is relative to `Paths.data`."""
+
+    name: ShortName
+    path: str = Field(max_length=512)
+    schema_: DatasetSchema | None = Field(default=None, alias="schema")
+
+
+class ClientConfig(ApiModel):
+    """client.json: all that gate and trainer of one participant need to know; no key, no token."""
+
+    job: JobRef
+    participant: ShortName
+    index: int = Field(ge=0)
+    participants: int = Field(ge=1)
+    server_address: str = Field(max_length=320, description="host:port of the front.")
+    client_app: AppPath
+    config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
+    dataset: ClientDataset
+    server_lost_seconds: int = Field(default=SERVER_LOST_SECONDS, ge=1)

@@ -1,0 +1,1 @@
+"""The `hanse` command and the kubectl plugin."""

@@ -1,0 +1,1 @@
+"""Generators: CRDs, the chart's RBAC, the API reference."""

@@ -1,0 +1,1 @@
+"""What runs in the pods: front, SuperLink, launcher and aggregator; gate and trainer."""
