@@ -1,0 +1,1 @@
+"""End-to-end tests, their benchmarks, and the clusters that they run on."""
