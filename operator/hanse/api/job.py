@@ -4,32 +4,38 @@ Written by the data scientist, its status by the operator.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from hanse.api.aggregation import Aggregation as Aggregation
+from hanse.api.aggregation import StopRule as StopRule
+from hanse.api.aggregation import StrategyName as StrategyName
+from hanse.api.aggregation import Weights as Weights
 from hanse.api.conditions import Condition
 from hanse.api.meta import (
+    MAP_BY_NAME,
+    MAP_BY_TYPE,
     ApiModel,
     Decimal,
     Message,
     NamespaceName,
     ObjectName,
-    PositiveDecimal,
     ShortName,
 )
+from hanse.api.rules import Rule, unique_names
 
 MAX_PARTICIPANTS = 1024
 MAX_ROUND_HISTORY = 20
 MAX_MISSING_NAMES = 10
+#: What may still be edited in spec once status.startTime is set.
+MUTABLE_SPEC_FIELDS: Final = ("suspend", "ttlSecondsAfterFinished")
 
-AppPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=200)]
+AppPath = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 ImageRef = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
 ConfigKey = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
 ConfigValue = Annotated[str, Field(max_length=1024)]
 
-StrategyName = Literal["FedAvg", "FedProx", "FedAdam", "FedYogi"]
-Weights = Literal["RecordCount", "Equal"]
 OnDropout = Literal["SkipRound", "Wait", "Fail"]
 
 
@@ -65,39 +71,6 @@ class JobParticipant(ApiModel):
     dataset: ShortName = Field(description="Which of the Participant's datasets is used.")
 
 
-class StopRule(ApiModel):
-    """Stop early when a metric crosses a value."""
-
-    metric: str = Field(min_length=1, max_length=63, description="Name of an evaluation metric, for example auc.")
-    operator: Literal[">=", "<="] = Field(description="How the metric is compared with the value.")
-    value: Decimal = Field(description="The value, a decimal as a string.")
-
-
-class Aggregation(ApiModel):
-    """How updates become the next global model."""
-
-    strategy: StrategyName = Field(default="FedAvg", description="FedAvg, FedProx, FedAdam or FedYogi.")
-    weights: Weights = Field(
-        default="RecordCount", description="Weight of an update: its number of records, or equal for all."
-    )
-    proximal_mu: PositiveDecimal | None = Field(
-        default=None, description="FedProx only: weight of the proximal term (Li et al. 2020); default 0.01."
-    )
-    server_learning_rate: PositiveDecimal | None = Field(
-        default=None,
-        description="FedAdam and FedYogi only: server learning rate (Reddi et al. 2021); default 0.1.",
-    )
-    beta1: PositiveDecimal | None = Field(
-        default=None, description="FedAdam and FedYogi only: decay of the first moment; default 0.9."
-    )
-    beta2: PositiveDecimal | None = Field(
-        default=None, description="FedAdam and FedYogi only: decay of the second moment; default 0.99."
-    )
-    tau: PositiveDecimal | None = Field(
-        default=None, description="FedAdam and FedYogi only: degree of adaptivity; default 0.001."
-    )
-
-
 class CheckpointSpec(ApiModel):
     """When the server saves what it needs to resume."""
 
@@ -121,6 +94,14 @@ class OutputStorage(ApiModel):
 class OutputSpec(ApiModel):
     """Where the model goes: `claimName` (yours, kept) or `storage` (the job's, deleted with it)."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!(has(self.claimName) && has(self.storage))",
+            message="set claimName (a claim of yours, kept) or storage (the job's own), not both",
+            holds=lambda o: o.claim_name is None or o.storage is None,
+        ),
+    )
+
     claim_name: ObjectName | None = Field(
         default=None,
         description="PersistentVolumeClaim in the job's namespace; kept when the job is deleted.",
@@ -131,9 +112,37 @@ class OutputSpec(ApiModel):
 class FederatedJobSpec(ApiModel):
     """What to train, with whom, how many rounds."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.quorum) || self.quorum <= size(self.participants)",
+            message="quorum must not exceed the number of participants: lower it or add participants",
+            holds=lambda s: s.quorum is None or s.quorum <= len(s.participants),
+            field="quorum",
+        ),
+        Rule(
+            cel="!has(self.app.serverApp) || !has(self.stopWhen) || size(self.stopWhen) == 0",
+            message="stopWhen is for the platform's ServerApp: remove it or app.serverApp, which decides for itself",
+            holds=lambda s: s.app.server_app is None or not s.stop_when,
+            field="stopWhen",
+        ),
+        Rule(
+            cel=(
+                "!has(self.app.serverApp) || "
+                "self.aggregation.strategy == 'FedAvg' && self.aggregation.weights == 'RecordCount'"
+            ),
+            message="aggregation is for the platform's ServerApp: remove it or app.serverApp, which aggregates itself",
+            holds=lambda s: s.app.server_app is None or s.aggregation == Aggregation(),
+            field="aggregation",
+        ),
+        unique_names("participants", "participants"),
+    )
+
     app: AppSpec = Field(description="The code that is trained.")
     participants: list[JobParticipant] = Field(
-        min_length=1, max_length=MAX_PARTICIPANTS, description="Who takes part; names are unique."
+        min_length=1,
+        max_length=MAX_PARTICIPANTS,
+        description="Who takes part; names are unique.",
+        json_schema_extra=MAP_BY_NAME,
     )
     quorum: int | None = Field(
         default=None,
@@ -276,10 +285,12 @@ class FederatedJobStatus(ApiModel):
     rounds: list[RoundRecord] = Field(
         default_factory=list, max_length=MAX_ROUND_HISTORY, description="The newest 20 rounds."
     )
-    participations: dict[ShortName, str] = Field(
+    participations: dict[ShortName, Annotated[str, Field(max_length=64)]] = Field(
         default_factory=dict,
         max_length=MAX_PARTICIPANTS,
         description="uid of each participant's Participation; one that is gone has left and is not made anew.",
     )
     model: ModelStatus | None = Field(default=None, description="Where the model is.")
-    conditions: list[Condition] = Field(default_factory=list, max_length=16, description="The truth, in conditions.")
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=16, description="The truth, in conditions.", json_schema_extra=MAP_BY_TYPE
+    )

@@ -1,14 +1,20 @@
 """Base model and constrained types shared by the kinds. Field names are snake_case here and camelCase on the wire."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from hanse.api.rules import Rule
 
 MESSAGE_MAX = 256
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 DECIMAL_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,12})?([eE]-?[0-9]{1,2})?$"
 POSITIVE_DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,12})?([eE]-?[0-9]{1,2})?$"
 
@@ -18,10 +24,33 @@ class ApiModel(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
+    #: What no single field can say; the API server checks the same rules as CEL.
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        broken = [rule.message for rule in self.RULES if not rule.holds(self)]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The JSON schema with the model's rules in it, for the CRD generator."""
+        result = handler(schema)
+        if entries := [rule.to_schema() for rule in cls.RULES if rule.cel]:
+            handler.resolve_ref_schema(result)["x-kubernetes-validations"] = entries
+        return result
+
     def to_wire(self) -> dict[str, Any]:
         """JSON-ready dict with camelCase keys, without what was not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
+
+#: json_schema_extra of a list whose items are told apart by their name (type): unique, and merged by it.
+MAP_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+MAP_BY_TYPE: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+UNIQUE: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 
 Message = Annotated[str, Field(max_length=MESSAGE_MAX)]
 #: A job's or participant's name: a DNS label of at most 40 characters, so that children's names fit.

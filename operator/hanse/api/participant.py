@@ -1,15 +1,40 @@
 """The Participant: a data owner's identity, datasets and policy. Written by the owner in the owner's namespace."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from hanse.api.conditions import Condition
-from hanse.api.meta import ApiModel, Message, NamespaceName, ObjectName, ShortName
+from hanse.api.meta import (
+    LABEL_KEY_PATTERN,
+    LABEL_VALUE_PATTERN,
+    MAP_BY_NAME,
+    MAP_BY_TYPE,
+    UNIQUE,
+    ApiModel,
+    Message,
+    NamespaceName,
+    ObjectName,
+    ShortName,
+)
+from hanse.api.rules import Rule, unique_names
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=32)]
-ResourceName = Annotated[str, Field(max_length=253)]
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
+LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
+ResourceName = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
+
+
+_SUFFIXES = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    f"{letter}i": 1024.0**power for power, letter in enumerate("KMGT", start=1)
+}
+
+
+def parse_quantity(text: str) -> float:
+    """The value of a Kubernetes quantity such as 500m or 2Gi."""
+    number = text.rstrip("mkMGTKi")
+    return float(number) * _SUFFIXES[text[len(number) :]]
 
 
 class ClaimSource(ApiModel):
@@ -20,6 +45,15 @@ class ClaimSource(ApiModel):
 
 class DatasetSource(ApiModel):
     """Where the data is; mounted read-only."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!self.path.split('/').exists(part, part == '..')",
+            message="path must stay inside the volume: remove `..`",
+            holds=lambda s: ".." not in s.path.split("/"),
+            field="path",
+        ),
+    )
 
     persistent_volume_claim: ClaimSource = Field(description="Claim that holds the data.")
     path: str = Field(
@@ -32,6 +66,27 @@ class DatasetSource(ApiModel):
 
 class DatasetSchema(ApiModel):
     """Which columns (CSV, Parquet) or arrays (npz) are what."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.features) || !(self.label in self.features)",
+            message="features must not contain the label: remove it from the list",
+            holds=lambda s: s.label not in s.features,
+            field="features",
+        ),
+        Rule(
+            cel="!has(self.id) || !has(self.features) || !(self.id in self.features)",
+            message="features must not contain the id: remove it from the list",
+            holds=lambda s: s.id is None or s.id not in s.features,
+            field="features",
+        ),
+        Rule(
+            cel="!has(self.id) || self.id != self.label",
+            message="id must not be the label: name another column",
+            holds=lambda s: s.id != s.label,
+            field="id",
+        ),
+    )
 
     id: ColumnName | None = Field(default=None, description="Column that identifies a record; never a feature.")
     label: ColumnName = Field(description="Column (or array) that is predicted.")
@@ -59,23 +114,61 @@ class ParticipantPolicy(ApiModel):
         default_factory=list,
         max_length=256,
         description="Namespaces whose jobs may use the datasets; empty means nobody's.",
+        json_schema_extra=UNIQUE,
     )
 
 
 class Toleration(ApiModel):
     """As in a pod."""
 
-    key: str | None = Field(default=None, max_length=316, description="Taint key; empty matches all with Exists.")
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            message="value must be empty when operator is Exists: remove it or set operator to Equal",
+            holds=lambda t: t.operator != "Exists" or not t.value,
+            field="value",
+        ),
+        Rule(
+            cel="has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            message="operator must be Exists when key is empty: set it, or name the key",
+            holds=lambda t: t.key is not None or t.operator == "Exists",
+            field="operator",
+        ),
+        Rule(
+            cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="tolerationSeconds needs effect NoExecute: set it, or remove tolerationSeconds",
+            holds=lambda t: t.toleration_seconds is None or t.effect == "NoExecute",
+            field="tolerationSeconds",
+        ),
+    )
+
+    key: LabelKey | None = Field(default=None, description="Taint key; without it all match, with operator Exists.")
     operator: Literal["Exists", "Equal"] | None = Field(default=None, description="Exists or Equal.")
-    value: str | None = Field(default=None, max_length=63, description="Taint value.")
+    value: LabelValue | None = Field(default=None, description="Taint value.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Taint effect; empty matches all."
     )
-    toleration_seconds: int | None = Field(default=None, ge=0, description="For NoExecute: how long to stay.")
+    toleration_seconds: int | None = Field(
+        default=None, ge=0, le=31_536_000, description="For NoExecute: how long to stay."
+    )
 
 
 class Resources(ApiModel):
     """Requests and limits of the trainer's container."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=(
+                "!has(self.limits) || !has(self.requests) || self.requests.all(k, !(k in self.limits) || "
+                "quantity(self.requests[k]).compareTo(quantity(self.limits[k])) <= 0)"
+            ),
+            message="requests must not exceed limits: lower the request or raise the limit",
+            holds=lambda r: all(
+                parse_quantity(v) <= parse_quantity(r.limits[k]) for k, v in r.requests.items() if k in r.limits
+            ),
+            field="requests",
+        ),
+    )
 
     limits: dict[ResourceName, Quantity] = Field(
         default_factory=dict, max_length=16, description="Limits, for example nvidia.com/gpu."
@@ -92,7 +185,7 @@ class PodTemplate(ApiModel):
         pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
         description="Kueue LocalQueue of the client Job.",
     )
-    node_selector: dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]] = Field(
+    node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=32, description="Labels that the node must have."
     )
     tolerations: list[Toleration] = Field(default_factory=list, max_length=32, description="Taints to tolerate.")
@@ -103,8 +196,12 @@ class PodTemplate(ApiModel):
 class ParticipantSpec(ApiModel):
     """An identity, datasets and a policy; not a pod."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (unique_names("datasets", "datasets"),)
+
     organisation: str = Field(min_length=1, max_length=128, description="Name of the organisation, for people.")
-    datasets: list[Dataset] = Field(min_length=1, max_length=64, description="Datasets; names are unique.")
+    datasets: list[Dataset] = Field(
+        min_length=1, max_length=64, description="Datasets; names are unique.", json_schema_extra=MAP_BY_NAME
+    )
     policy: ParticipantPolicy = Field(
         default_factory=ParticipantPolicy, description="On what terms the owner takes part."
     )
@@ -127,5 +224,9 @@ class ParticipantStatus(ApiModel):
     """Written by the operator alone."""
 
     observed_generation: int | None = Field(default=None, ge=0, description="Generation that this status is about.")
-    datasets: list[DatasetStatus] = Field(default_factory=list, max_length=64, description="Each dataset.")
-    conditions: list[Condition] = Field(default_factory=list, max_length=8, description="The truth, in conditions.")
+    datasets: list[DatasetStatus] = Field(
+        default_factory=list, max_length=64, description="Each dataset.", json_schema_extra=MAP_BY_NAME
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=8, description="The truth, in conditions.", json_schema_extra=MAP_BY_TYPE
+    )

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hanse.api.conditions import Condition
 from hanse.api.job import AppPath, ConfigKey, ConfigValue, ImageRef
-from hanse.api.meta import ApiModel, Message, NamespaceName, ShortName
+from hanse.api.meta import MAP_BY_TYPE, ApiModel, Message, NamespaceName, ShortName
 
 
 class JobRef(ApiModel):
@@ -39,7 +39,7 @@ class ParticipationPlan(ApiModel):
     config: dict[ConfigKey, ConfigValue] = Field(
         default_factory=dict, max_length=64, description="Run config of the app."
     )
-    rounds: int = Field(ge=1, description="Rounds asked for.")
+    rounds: int = Field(ge=1, le=100_000, description="Rounds asked for.")
     server_address: str = Field(max_length=320, description="host:port of the job's front.")
     ca_certificate: str = Field(max_length=8192, description="The job's CA certificate, PEM.")
     active_deadline_seconds: int | None = Field(
@@ -77,4 +77,6 @@ class ParticipationStatus(ApiModel):
     rounds_contributed: int = Field(default=0, ge=0, description="Rounds that hold an update of this owner.")
     failure: ContainerFailure | None = Field(default=None, description="The last failed container.")
     message: Message = Field(default="", description="What happens now.")
-    conditions: list[Condition] = Field(default_factory=list, max_length=8, description="The truth, in conditions.")
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=8, description="The truth, in conditions.", json_schema_extra=MAP_BY_TYPE
+    )
