@@ -1,0 +1,77 @@
+"""The operator's acceptance of a job, before anything is submitted. `hanse check` and `hanse run` apply it.
+
+The operator decides; this is the same judgement on the Participants that are in the files.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hanse.api.conditions import Reason
+from hanse.api.job import FederatedJobSpec, JobParticipant
+from hanse.api.participant import ParticipantSpec
+from hanse.cli.yamlfiles import Location
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where (below the object), what, the next step, and the reason that the operator gives."""
+
+    location: Location
+    message: str
+    next_step: str
+    reason: Reason
+
+
+def acceptance(
+    namespace: str, spec: FederatedJobSpec, participants: Mapping[tuple[str, str], ParticipantSpec]
+) -> Iterator[Finding]:
+    """What the operator would refuse, given these Participants by (namespace, name)."""
+    seen: set[tuple[str, str]] = set()
+    for index, participant in enumerate(spec.participants):
+        ref = (participant.participant_ref.namespace, participant.participant_ref.name)
+        if ref in seen:
+            yield Finding(
+                ("spec", "participants", index, "participantRef"),
+                f"Participant {ref[0]}/{ref[1]} appears twice",
+                "Name each Participant once.",
+                Reason.DUPLICATE_PARTICIPANT,
+            )
+            continue
+        seen.add(ref)
+        yield from _accept_one(namespace, index, participant, participants)
+
+
+def _accept_one(
+    namespace: str,
+    index: int,
+    participant: JobParticipant,
+    participants: Mapping[tuple[str, str], ParticipantSpec],
+) -> Iterator[Finding]:
+    ref = participant.participant_ref
+    shown = f"{ref.namespace}/{ref.name}"
+    here: Location = ("spec", "participants", index)
+    owner = participants.get((ref.namespace, ref.name))
+    if owner is None:
+        yield Finding(
+            (*here, "participantRef"),
+            f"Participant {shown} is not there",
+            f"The owner applies a Participant {ref.name} in namespace {ref.namespace}.",
+            Reason.PARTICIPANT_NOT_FOUND,
+        )
+        return
+    if namespace not in owner.policy.namespaces:
+        allowed = ", ".join(owner.policy.namespaces) or "nobody's"
+        yield Finding(
+            (*here, "participantRef"),
+            f"Participant {shown} does not take part in jobs of namespace {namespace} (it allows: {allowed})",
+            f"The owner adds {namespace} to spec.policy.namespaces of {shown}.",
+            Reason.NAMESPACE_NOT_ALLOWED,
+        )
+    if owner.dataset(participant.dataset) is None:
+        known = ", ".join(d.name for d in owner.datasets)
+        yield Finding(
+            (*here, "dataset"),
+            f"Participant {shown} has no dataset {participant.dataset}",
+            f"Use one of its datasets: {known}.",
+            Reason.DATASET_NOT_DECLARED,
+        )
