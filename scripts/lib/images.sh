@@ -1,0 +1,210 @@
+# shellcheck shell=bash
+# Builds and finds the images. Sourced by scripts/build and scripts/lib/in-trainer.sh; runs nothing by itself.
+#
+# An archive is cached under the hash of everything that goes into it (base, Dockerfile, lock, sources), so a build
+# with nothing new takes no time. What was built is listed in $IMAGES_CACHE/manifest.json.
+
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+IMAGES_CACHE=$HANSE_CACHE/images
+IMAGES_DEFAULT="operator server gate trainer-cpu"
+IMAGES_ALL="$IMAGES_DEFAULT trainer-gpu"
+IMAGES_SUITE=trixie
+IMAGES_KEPT=2 # archives of one image: the current one, and the one that a running cluster may still be importing
+
+# --- what is on this host ---------------------------------------------------------------------------------------
+
+# docker where an engine answers, else buildah, which needs none. HANSE_IMAGE_ENGINE decides it by hand.
+images_engine() {
+  if [ -n "${HANSE_IMAGE_ENGINE:-}" ]; then
+    echo "$HANSE_IMAGE_ENGINE"
+  elif command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1; then
+    echo docker
+  else
+    echo buildah
+  fi
+}
+
+# uv makes the lock files and fetches pytest for in-trainer.sh; images themselves are built without it.
+images_uv() {
+  local uv
+  for uv in "$(command -v uv || true)" "$VENV/bin/uv" "$IMAGES_CACHE/uv/bin/uv"; do
+    if [ -x "$uv" ] && "$uv" --version >/dev/null 2>&1; then
+      echo "$uv"
+      return
+    fi
+  done
+  apt_install python3 python3-venv
+  { python3 -m venv "$IMAGES_CACHE/uv" && "$IMAGES_CACHE/uv/bin/pip" install -q uv; } >&2 || die "uv could not be installed"
+  echo "$IMAGES_CACHE/uv/bin/uv"
+}
+
+# --- the base ---------------------------------------------------------------------------------------------------
+
+# Prints the reference of the base image, made or pulled when it is not here. HANSE_BASE names another one.
+images_base() {
+  if [ -n "${HANSE_BASE:-}" ]; then
+    echo "$HANSE_BASE"
+  elif [ "$1" = docker ]; then
+    docker image inspect debian:$IMAGES_SUITE-slim >/dev/null 2>&1 || docker pull -q debian:$IMAGES_SUITE-slim >&2
+    docker image inspect --format '{{index .RepoDigests 0}}' debian:$IMAGES_SUITE-slim
+  else
+    buildah inspect --type image localhost/hanse-base:$IMAGES_SUITE >/dev/null 2>&1 || images_make_base
+    echo localhost/hanse-base:$IMAGES_SUITE
+  fi
+}
+
+images_make_base() {
+  local tar=$IMAGES_CACHE/base.tar container path
+  apt_install buildah mmdebstrap debian-archive-keyring
+  note "making the base image (mmdebstrap, Debian $IMAGES_SUITE)"
+  # As debian:trixie-slim does: no manuals, no translations, licences kept. The last hook: mmdebstrap copies these two
+  # from the host.
+  local options=()
+  for path in man locale info i18n lintian; do options+=(--dpkgopt="path-exclude=/usr/share/$path/*"); done
+  options+=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright')
+  # shellcheck disable=SC2016  # $1 is the hook's
+  mmdebstrap --quiet --variant=minbase "${options[@]}" \
+    --customize-hook='rm -f "$1/etc/resolv.conf"; echo hanse >"$1/etc/hostname"' "$IMAGES_SUITE" "$tar" >&2
+  container=$(buildah from scratch)
+  buildah add -q "$container" "$tar" / >/dev/null
+  buildah config --cmd bash "$container"
+  buildah commit -q --rm "$container" localhost/hanse-base:$IMAGES_SUITE >/dev/null
+  rm -f "$tar"
+}
+
+images_base_id() {
+  if [ "$1" = docker ]; then
+    docker image inspect --format '{{.Id}}' "$2"
+  else
+    buildah inspect --type image --format '{{.FromImageID}}' "$2"
+  fi
+}
+
+# --- what goes into an image ------------------------------------------------------------------------------------
+
+# images_hash NAME BASE_ID: 16 hex digits over all inputs. NAME-root is an image without hanse itself.
+images_hash() {
+  local name=${1%-root} sources=()
+  [ "$name" != "$1" ] || sources=(pyproject.toml LICENSE operator/hanse images/wheel/requirements.lock)
+  (
+    cd "$ROOT" || exit
+    echo "$2"
+    find images/Dockerfile images/install-locked "images/$name/requirements.lock" "${sources[@]}" \
+      -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+  ) | sha256sum | cut -c1-16
+}
+
+# The host's pip settings without what only makes sense on the host (paths). May hold credentials: the caller removes it.
+images_pip_settings() {
+  local file
+  echo '[global]'
+  for file in "${PIP_CONFIG_FILE:-}" "$HOME/.config/pip/pip.conf" "$HOME/.pip/pip.conf" /etc/pip.conf; do
+    [ -f "$file" ] || continue
+    grep -E '^ *(index-url|extra-index-url|trusted-host|timeout|retries) *=' "$file" || true
+    break
+  done
+  [ -z "${PIP_INDEX_URL:-}" ] || echo "index-url = $PIP_INDEX_URL"
+  [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || echo "extra-index-url = $PIP_EXTRA_INDEX_URL"
+  [ -z "${PIP_TRUSTED_HOST:-}" ] || echo "trusted-host = $PIP_TRUSTED_HOST"
+  [ -z "${PIP_DEFAULT_TIMEOUT:-}" ] || echo "timeout = $PIP_DEFAULT_TIMEOUT"
+}
+
+# images_stage ENGINE BASE STAGE OUTPUT: builds one stage of the Dockerfile into OUTPUT (a tag; for buildah, any
+# transport). Chatter goes to a log, shown on failure.
+images_stage() {
+  local engine=$1 base=$2 stage=$3 output=$4 ca=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+  local work log=$IMAGES_CACHE/$3.log rc=0
+  work=$(mktemp -d)
+  images_pip_settings >"$work/pip"
+  local arguments=(--target "$stage" --tag "$output" --build-arg "BASE=$base" --file "$ROOT/images/Dockerfile"
+    --secret "id=pip,src=$work/pip")
+  [ ! -f "$ca" ] || arguments+=(--secret "id=ca,src=$ca")
+  if [ "$engine" = docker ]; then
+    # Attestations would put an index around the manifest whose digest the pods name.
+    DOCKER_BUILDKIT=1 BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build "${arguments[@]}" "$ROOT" >"$log" 2>&1 || rc=$?
+  else
+    buildah bud --isolation chroot --layers --ignorefile "$ROOT/images/Dockerfile.dockerignore" \
+      "${arguments[@]}" "$ROOT" >"$log" 2>&1 || rc=$?
+  fi
+  rm -rf "$work"
+  [ "$rc" = 0 ] || { tail -n 40 "$log" >&2; die "stage $stage failed; the whole log is $log"; }
+}
+
+# --- archives ---------------------------------------------------------------------------------------------------
+
+# images_build ENGINE BASE NAME: the archive of one image, built unless it is there.
+images_build() {
+  local engine=$1 base=$2 name=$3 hash archive start=$SECONDS
+  hash=$(images_hash "$name" "$(images_base_id "$engine" "$base")")
+  archive=$IMAGES_CACHE/$name-$hash.tar
+  if [ -f "$archive" ] && [ -f "${archive%.tar}.json" ]; then
+    note "$name: up to date"
+  else
+    note "$name: building"
+    images_export "$engine" "$base" "$name" "$archive"
+    note "$name: built in $((SECONDS - start)) s"
+  fi
+  touch "$archive" "${archive%.tar}.json"
+  images_prune "$name"
+}
+
+# images_export ENGINE BASE NAME ARCHIVE. Uncompressed, and as OCI: containerd keeps the manifest as it is, so its digest is the one that pods may name.
+images_export() {
+  local engine=$1 base=$2 name=$3 archive=$4 digest
+  rm -f "$archive.tmp"
+  if [ "$engine" = docker ]; then
+    images_stage "$engine" "$base" "$name" "hanse/$name:dev"
+    docker save --output "$archive.tmp" "hanse/$name:dev"
+  else
+    # Not `buildah push`: 1.28 compresses what it pushes to an archive, whatever --disable-compression says.
+    images_stage "$engine" "$base" "$name" "oci-archive:$archive.tmp:docker.io/hanse/$name:dev"
+  fi
+  digest=$(tar -xOf "$archive.tmp" index.json 2>/dev/null | tr -d ' \n' |
+    grep -oE '"digest":"sha256:[0-9a-f]{64}"' | head -n 1 | cut -d'"' -f4)
+  [ -n "$digest" ] || die "$name: the archive has no index.json; docker must be 25 or newer"
+  mv "$archive.tmp" "$archive"
+  printf '"%s": {"ref": "hanse/%s@%s", "tag": "hanse/%s:dev", "digest": "%s", "archive": "%s", "size": %s}\n' \
+    "$name" "$name" "$digest" "$name" "$digest" "$archive" "$(stat -c %s "$archive")" >"${archive%.tar}.json"
+}
+
+images_prune() {
+  local file
+  find "$IMAGES_CACHE" -maxdepth 1 -regextype posix-extended -regex ".*/$1-[0-9a-f]{16}\.tar" -printf '%T@ %p\n' |
+    sort -rn | tail -n "+$((IMAGES_KEPT + 1))" | while read -r _ file; do
+    rm -f "$file" "${file%.tar}.json"
+  done
+}
+
+# The newest archive of each image that was built, in one file, replaced in one step.
+images_manifest() {
+  local name json entries=()
+  for name in $IMAGES_ALL; do
+    json=$(find "$IMAGES_CACHE" -maxdepth 1 -regextype posix-extended -regex ".*/$name-[0-9a-f]{16}\.json" \
+      -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d' ' -f2-)
+    [ -z "$json" ] || entries+=("$(cat "$json")")
+  done
+  [ ${#entries[@]} -gt 0 ] || return 0
+  { echo '{'; printf '  %s,\n' "${entries[@]}" | sed '$ s/,$//'; echo '}'; } >"$IMAGES_CACHE/manifest.json.tmp"
+  mv "$IMAGES_CACHE/manifest.json.tmp" "$IMAGES_CACHE/manifest.json"
+}
+
+# --- locks ------------------------------------------------------------------------------------------------------
+
+# images_lock [--upgrade]: writes every requirements.lock from pyproject.toml's extras; a pin stays unless it must move.
+images_lock() {
+  local uv name source
+  uv=$(images_uv)
+  cd "$ROOT" || exit
+  for name in $IMAGES_ALL wheel; do
+    case $name in
+    wheel) source=(images/wheel/requirements.in) ;;
+    trainer-cpu) source=(pyproject.toml --extra trainer) ;; # torch is Debian's
+    trainer-gpu) source=(pyproject.toml --extra trainer --extra torch) ;;
+    *) source=(pyproject.toml --extra "$name") ;;
+    esac
+    note "locking $name"
+    "$uv" pip compile -q "${source[@]}" "$@" --generate-hashes --python-version 3.13 --python-platform linux \
+      --custom-compile-command 'scripts/build lock' --output-file "images/$name/requirements.lock"
+  done
+}
