@@ -1,8 +1,8 @@
-"""Builds the pinned Go programs that a cluster is made of. Used by the local back end, the API-server fixture and scripts.
+"""Builds the pinned Go programs that a cluster is made of.
 
-Each module under `tools/` pins its programs in go.mod and go.sum. What was built lies in a directory named after the hash of
-both files and the flags, so that a changed pin never meets an old binary; `tools/` beside those directories has a stable
-link for each program.
+Used by the local back end, the API-server fixture and scripts. Each module under `tools/` pins its programs in go.mod
+and go.sum. What was built lies in a directory named after the hash of both files and the flags, so that a changed pin
+never meets an old binary; `tools/` in the cache has a stable link for each program.
 """
 
 from __future__ import annotations

@@ -1,0 +1,25 @@
+"""kubectl for the back ends whose kubeconfig was not written by us. Used by kind and existing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from e2e.cluster.binaries import ensure
+from e2e.cluster.proc import run
+
+
+def kubectl(kubeconfig: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the host's kubectl, else our own build."""
+    program = shutil.which("kubectl") or str(ensure(["kubectl"])["kubectl"])
+    return run([program, f"--kubeconfig={kubeconfig}", "--request-timeout=20s", *arguments], check=check)
+
+
+def patch_gpus(kubeconfig: Path, count: int) -> None:
+    """Let the first node pretend to have GPUs; nothing happens for none."""
+    if count:
+        node = kubectl(kubeconfig, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
+        patch = json.dumps({"status": {"capacity": {"nvidia.com/gpu": str(count)}}})
+        kubectl(kubeconfig, "patch", "node", node, "--subresource=status", "--type=merge", f"--patch={patch}")
