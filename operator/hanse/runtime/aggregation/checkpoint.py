@@ -22,8 +22,10 @@ from hanse.runtime.aggregation.files import UnsupportedDtypeError, replace_file,
 
 _MAGIC: Final = b"HANSECP1"
 _HEAD: Final = len(_MAGIC) + 32
+_REST: Final = ("job_uid", "round", "history", "random_state", "statistics", "model_metadata", "contributed")
 _MODEL: Final = "model/"
 _STRATEGY: Final = "strategy/"
+_ORDER: Final = "order"
 
 
 class CheckpointError(Exception):
@@ -58,7 +60,9 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
     Raises CheckpointError when the volume is full or gone, or the content cannot be written.
     """
-    rest = {name: getattr(checkpoint, name) for name in _REST}
+    # Apps may take arrays by position (to_numpy_ndarrays): the order of the names belongs to the model.
+    order = {_MODEL: list(checkpoint.arrays), _STRATEGY: list(checkpoint.strategy_state)}
+    rest = {name: getattr(checkpoint, name) for name in _REST} | {_ORDER: order}
     arrays = {
         **{_MODEL + name: array for name, array in checkpoint.arrays.items()},
         **{_STRATEGY + name: array for name, array in checkpoint.strategy_state.items()},
@@ -97,9 +101,6 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-_REST: Final = ("job_uid", "round", "history", "random_state", "statistics", "model_metadata", "contributed")
-
-
 def _read(path: Path) -> Checkpoint:
     content = path.read_bytes()
     if content[: len(_MAGIC)] != _MAGIC:
@@ -111,10 +112,7 @@ def _read(path: Path) -> Checkpoint:
     length = int.from_bytes(payload[:8], "little")
     rest = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["checkpoint"])
     return Checkpoint(
-        arrays=_below(arrays, _MODEL), strategy_state=_below(arrays, _STRATEGY), **{name: rest[name] for name in _REST}
+        arrays={name: arrays[_MODEL + name] for name in rest[_ORDER][_MODEL]},
+        strategy_state={name: arrays[_STRATEGY + name] for name in rest[_ORDER][_STRATEGY]},
+        **{name: rest[name] for name in _REST},
     )
-
-
-def _below(arrays: Arrays, prefix: str) -> Arrays:
-    # Back in the order of the names, which is the one order that both sides of a resume know.
-    return {name.removeprefix(prefix): arrays[name] for name in sorted(arrays) if name.startswith(prefix)}

@@ -66,9 +66,9 @@ class _FedOpt(ABC):
                 values[name] = mean[name]
                 continue
             start = array.astype(np.float64)
-            delta = mean[name] - start
+            delta = np.asarray(mean[name] - start)
             zero = np.zeros_like(delta)
-            first[name] = beta1 * self._first.get(name, zero) + (1 - beta1) * delta
+            first[name] = np.asarray(beta1 * self._first.get(name, zero) + (1 - beta1) * delta)
             second[name] = self._next_second(self._second.get(name, zero), delta**2)
             values[name] = start + rate * first[name] / (np.sqrt(second[name]) + self._parameters.tau)
         result = like(current, values)
