@@ -1,0 +1,116 @@
+"""What must not meet, must not stay, must not be reachable."""
+
+from __future__ import annotations
+
+import json
+
+from e2e.conftest import OWNERS
+from e2e.harness.federation import OPERATOR_NAMESPACE, Federation, completed
+from e2e.harness.kube import wait_until
+from e2e.harness.objects import COORDINATOR
+
+TWO = OWNERS[:2]
+SLOW = {"config": {"delay": "0.5"}}
+
+# Runs in the trainer's container, as the researcher's code would: tries all that it should not reach.
+PROBE = """
+import json, os, pathlib, ssl, socket, sys, urllib.error, urllib.request
+found = {"files": [], "env": [], "http": {}}
+for root in ("/etc/hanse", "/var/run/secrets", "/run/secrets", "/run/hanse", "/proc/1/environ"):
+    for path in [pathlib.Path(root), *pathlib.Path(root).rglob("*")]:
+        try:
+            text = path.read_bytes()
+        except OSError:
+            continue
+        if b"PRIVATE KEY" in text or b"eyJhbGciOi" in text:
+            found["files"].append(str(path))
+found["env"] = [k for k, v in os.environ.items() if "PRIVATE KEY" in v or v.startswith("eyJhbGciOi")]
+context = ssl._create_unverified_context()
+for address in sys.argv[1:]:
+    for path in ("/v1/control/list-runs", "/v1/control/", "/v1/runtime/pull-task", "/v1/runtime/", "/v1/fleet/x"):
+        for scheme in ("https", "http"):
+            url = f"{scheme}://{address}{path}"
+            try:
+                found["http"][url] = urllib.request.urlopen(
+                    urllib.request.Request(url, data=b""), timeout=3, context=context
+                ).status
+            except urllib.error.HTTPError as error:
+                found["http"][url] = error.code
+            except Exception as error:
+                found["http"][url] = type(error).__name__
+print(json.dumps(found))
+"""
+
+
+def test_two_jobs_sharing_participants_do_not_meet(federation: Federation, name: str) -> None:
+    """Side by side in the same namespaces, with different vector sizes: a mix-up would not even fit."""
+    other = f"{name}-b"
+    federation.submit(name, TWO, rounds=5, app={"config": {"delay": "0.3", "size": "3"}})
+    federation.submit(other, TWO, rounds=4, app={"config": {"delay": "0.3", "size": "7"}})
+    first = federation.wait(name, "Complete", timeout=240)
+    second = federation.wait(other, "Complete", timeout=240)
+    assert (completed(first), completed(second)) == (5, 4)
+    assert first["status"]["model"]["digest"] != second["status"]["model"]["digest"]
+    assert all(r["missing"] == [] for r in first["status"]["rounds"] + second["status"]["rounds"] if "missing" in r)
+
+
+def test_deleting_a_running_job_leaves_nothing(federation: Federation, name: str) -> None:
+    """Every kind, every namespace; `delete` waits for it."""
+    federation.submit(name, TWO, rounds=100, app=SLOW)
+    federation.wait_round(name, 1)
+    uid = federation.uid(name)
+    assert federation.leftovers(uid), "the search finds what is there"
+    federation.delete(name)
+    assert federation.leftovers(uid) == []
+
+
+def test_deleting_with_the_operator_down(federation: Federation, name: str) -> None:
+    """The deletion completes at once; the rest goes when the operator is back."""
+    kube = federation.kube
+    federation.submit(name, TWO, rounds=100, app=SLOW)
+    federation.wait_round(name, 1)
+    uid = federation.uid(name)
+    kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=0")
+    kube.run(
+        "wait", "-n", OPERATOR_NAMESPACE, "--for=delete", "pod", "-l", "app.kubernetes.io/name=hanse", "--timeout=60s"
+    )
+    try:
+        kube.delete("federatedjob", name, COORDINATOR)
+        wait_until(
+            "the coordinator's side is gone",
+            lambda: not [x for x in federation.leftovers(uid) if f" {COORDINATOR}/" in x],
+            timeout=90,
+        )
+    finally:
+        kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=1")
+    wait_until("nothing is left", lambda: not federation.leftovers(uid), timeout=150)
+
+
+def test_the_trainer_has_no_key_no_token_and_no_route(federation: Federation, name: str) -> None:
+    """From the trainer's container: no credential in any file or variable, and no answer but 400/403 or silence."""
+    federation.submit(name, TWO, rounds=100, app=SLOW)
+    federation.wait_round(name, 1)
+    client = federation.client_pod(name, TWO[0])["metadata"]
+    server_ip = federation.server_pod(name)["status"]["podIP"]
+    host = f"{name}-server.{COORDINATOR}.svc"
+    addresses = [f"{host}:9443", f"{server_ip}:9443", f"{server_ip}:8000", f"{server_ip}:9444", "127.0.0.1:9094"]
+    out = federation.kube.exec(client["name"], client["namespace"], "trainer", "python3", "-c", PROBE, *addresses)
+    found = json.loads(out.strip().splitlines()[-1])
+    assert found["files"] == []
+    assert found["env"] == []
+    answered = {
+        url: got for url, got in found["http"].items() if isinstance(got, int) and got not in (400, 403, 404, 405)
+    }
+    assert answered == {}, "only refusals"
+    pod = federation.kube.get("pod", client["name"], client["namespace"])
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_pods_are_restricted_and_images_are_by_digest(federation: Federation, name: str) -> None:
+    federation.submit(name, TWO, rounds=100, app=SLOW)
+    federation.wait_round(name, 1)
+    for pod in federation.kube.list("pods", selector=f"hanse.dev/job={name}"):
+        for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", []):
+            assert "@sha256:" in container["image"]
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
