@@ -1,4 +1,4 @@
-"""Wrong manifests: refused by the API server, or `Accepted=False` with a reason and the next step; nothing is started."""
+"""Wrong manifests: refused by the API server, or not accepted with a reason and the next step; nothing starts."""
 
 from __future__ import annotations
 
