@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = add("up", _up, "make a cluster, or make sure that it is there")
     up.add_argument("--backend", choices=sorted(BACKENDS), default=os.environ.get("HANSE_CLUSTER_BACKEND"))
-    up.add_argument("--gpus", type=int, default=0, help="how many nvidia.com/gpu the node pretends to have")
+    up.add_argument("--gpus", type=int, help="how many nvidia.com/gpu the node pretends to have")
     down = add("down", _down, "remove a cluster and all that it left")
     down.add_argument("--keep-logs", action="store_true", help="copy its logs out before")
     status = add("status", _status, "say how clusters are (all, without --name)", named=False)

@@ -17,10 +17,10 @@ class CreateOptions:
     """What a caller may ask of a new cluster.
 
     Attributes:
-        gpus: how many `nvidia.com/gpu` the node pretends to have.
+        gpus: how many `nvidia.com/gpu` the node pretends to have; None leaves them as they are.
     """
 
-    gpus: int = 0
+    gpus: int | None = None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class ExistingCluster:
 
     def create(self, options: CreateOptions) -> None:
         """Remember the kubeconfig of the environment, after asking its server whether it is ready."""
-        if options.gpus:
+        if options.gpus is not None:
             raise Unsupported("--gpus would change the nodes of a cluster that is not ours")
         configured = os.environ.get("KUBECONFIG")
         if not configured or not Path(configured).is_file():

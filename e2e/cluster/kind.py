@@ -1,6 +1,7 @@
 """The `kind` back end: a cluster in Docker containers, through the `kind` program.
 
-Used through `registry.open_cluster`. Thin on purpose: what it runs is built by the functions below, which the tests compare with kind's documentation.
+Used through `registry.open_cluster`. Thin on purpose: what it runs is built by the functions below, which the
+tests compare with kind's documentation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A few calls to an API server with nothing but the standard library.
 
-Used by the local back end and its volume provisioner. The provisioner and `up` must work from a bare Python, and kubectl costs a third of a second of CPU for each call.
+Used by the local back end and its volume provisioner. The provisioner and `up` must work from a bare Python,
+and kubectl costs a third of a second of CPU for each call.
 """
 
 from __future__ import annotations

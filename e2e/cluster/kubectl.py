@@ -17,9 +17,9 @@ def kubectl(kubeconfig: Path, *arguments: str, check: bool = True) -> subprocess
     return run([program, f"--kubeconfig={kubeconfig}", "--request-timeout=20s", *arguments], check=check)
 
 
-def patch_gpus(kubeconfig: Path, count: int) -> None:
-    """Let the first node pretend to have GPUs; nothing happens for none."""
-    if count:
+def patch_gpus(kubeconfig: Path, count: int | None) -> None:
+    """Let the first node pretend to have GPUs; nothing happens for None."""
+    if count is not None:
         node = kubectl(kubeconfig, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}").stdout
         patch = json.dumps({"status": {"capacity": {"nvidia.com/gpu": str(count)}}})
         kubectl(kubeconfig, "patch", "node", node, "--subresource=status", "--type=merge", f"--patch={patch}")

@@ -1,6 +1,7 @@
 """Writes and reads image archives (OCI layout in a tar).
 
-Used by the local back end for its pause image and for loading. Writing one by hand needs no image builder and always gives the same bytes, hence the same digest.
+Used by the local back end for its pause image and for loading. Writing one by hand needs no image builder and
+always gives the same bytes, hence the same digest.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from e2e.cluster.errors import ClusterError
 
 DEFAULT_NAME = "dev"
-# A cluster's name becomes a cgroup, part of an interface's name and a directory whose sockets must stay under 108 bytes.
+# A cluster's name becomes a cgroup and a directory whose sockets must stay under 108 bytes.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 
 

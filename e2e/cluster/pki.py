@@ -1,6 +1,7 @@
 """A cluster's certificate authority, certificates and kubeconfigs.
 
-Used by the local back end and the API-server fixture. Keys are ECDSA P-256: made in a millisecond, where RSA would be most of a second of a cluster's start.
+Used by the local back end and the API-server fixture. Keys are ECDSA P-256: made in a millisecond, where RSA
+would be most of a second of a cluster's start.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ class LocalCluster:
         base = layout.directory
         for part in ("run", "log", "cni", "volumes", "pod-logs", "volume-plugins", "kubelet", "kubelet-pki"):
             (base / part).mkdir()
-        for part in ("cni", "netns", "log", "containerd"):
+        for part in config.PRIVATE_MOUNTS:
             (base / "private" / part).mkdir(parents=True)
         authority = pki.Authority(layout.pki)
         services = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
@@ -220,7 +220,8 @@ class LocalCluster:
         wait_for("node ready", lambda: is_ready(api.find(_NODE_PATH)), timeout=120)
         self._report("node ready")
         wait_for("default service account", lambda: _has_default_account(api), timeout=60)
-        api.merge(f"{_NODE_PATH}/status", objects.gpu_patch(options.gpus))
+        if options.gpus is not None:
+            api.merge(f"{_NODE_PATH}/status", objects.gpu_patch(options.gpus))
 
     def _remove(self, *, keep_logs: bool) -> None:
         cgroups.kill(self.name)

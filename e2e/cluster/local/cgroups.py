@@ -15,7 +15,7 @@ from e2e.cluster.errors import ClusterError
 from e2e.cluster.local.layout import cgroup_name
 
 _MOUNTS = Path("/proc/self/mounts")
-# The daemons' own group; the kubelet makes `kubepods` beside it. On v2 a group with children may hold no process itself.
+# The daemons' own group; the kubelet makes `kubepods` beside it. On v2 a group with children may hold no process.
 DAEMONS = "daemons"
 
 

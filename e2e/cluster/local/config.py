@@ -14,6 +14,15 @@ from e2e.cluster.local import layout as at
 from e2e.cluster.local.layout import Layout, cgroup_name
 
 PAUSE_IMAGE = "localhost/hanse/pause:1"
+# Directory of the cluster -> the fixed path that it covers: containerd, runc, the CNI plugins and the kubelet keep
+# state there (the kubelet its device plugins' sockets, wherever its root is), which clusters would share otherwise.
+PRIVATE_MOUNTS = {
+    "cni": "/var/lib/cni",
+    "netns": "/run/netns",
+    "log": "/var/log",
+    "containerd": "/run/containerd",
+    "kubelet": "/var/lib/kubelet",
+}
 API = f"127.0.0.1:{at.API_PORT}"
 
 
@@ -149,16 +158,7 @@ def node_plan(layout: Layout, binaries: Mapping[str, Path], programs: Mapping[st
         "kubelet": [API, str(layout.containerd_socket)],
     }
     return {
-        # Fixed paths that containerd, runc, the CNI plugins and the kubelet share across clusters otherwise.
-        "mounts": [
-            [f"{base}/private/{name}", target]
-            for name, target in (
-                ("cni", "/var/lib/cni"),
-                ("netns", "/run/netns"),
-                ("log", "/var/log"),
-                ("containerd", "/run/containerd"),
-            )
-        ],
+        "mounts": [[f"{base}/private/{name}", target] for name, target in PRIVATE_MOUNTS.items()],
         "setup": [
             [ip, "link", "add", at.BRIDGE, "type", "bridge"],
             [ip, "addr", "add", f"{at.BRIDGE_ADDRESS}/16", "dev", at.BRIDGE],

@@ -56,11 +56,16 @@ def load(layout: Layout, archives: Sequence[Path]) -> list[LoadedImage]:
     loaded: list[LoadedImage] = []
     for archive in archives:
         wanted = oci.digests(archive)
-        present = [image for image in list_images(layout) if image.digest in wanted]
+        everything = parse_list(ctr(layout, "images", "list"))
+        before = {(image.name, image.digest) for image in everything}
+        present = [
+            image
+            for image in everything
+            if image.digest in wanted and "@" not in image.name and (image.by_digest, image.digest) in before
+        ]
         if wanted and {image.digest for image in present} == wanted:
             loaded.extend(present)
             continue
-        before = {(image.name, image.digest) for image in parse_list(ctr(layout, "images", "list"))}
         printed = ctr(layout, "images", "import", str(archive))
         after = parse_list(ctr(layout, "images", "list"))
         named = [

@@ -1,11 +1,11 @@
 """Process 1 of a local cluster's namespaces: mounts, bridge, then the daemons, each restarted when it ends.
 
 Started by `namespaces.start` as `python -m e2e.cluster.local.init DIRECTORY`; standard library only. It reads
-DIRECTORY/daemons.json (written by `config.node_plan`). Killing it kills everything in the cluster, because the kernel ends
-a PID namespace with its first process; the mounts and the network end with the last process.
+DIRECTORY/daemons.json (made by `config.node_plan`). Killing it kills everything in the cluster, because the kernel
+ends a PID namespace with its first process; the mounts and the network end with the last process.
 
-For each daemon NAME: its log is log/NAME.log, its PID (as the cluster sees it) run/NAME.pid, and while run/NAME.hold exists
-it is not started.
+For each daemon NAME: its log is log/NAME.log, its PID (as the cluster sees it) run/NAME.pid, and while run/NAME.hold
+exists it is not started.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def main() -> None:
     root = Path(sys.argv[1])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
     _wait_for_file(root / "run" / "uplink")
+    _let_go_of_overlays()
     plan: dict[str, Any] = json.loads((root / "daemons.json").read_text())
     for source, target in plan["mounts"]:
         Path(target).mkdir(parents=True, exist_ok=True)
@@ -123,6 +124,19 @@ def _reap(daemons: list[Daemon]) -> None:
                 daemon.pid = 0
                 daemon.not_before = time.monotonic() + RESTART_DELAY
                 print(f"{daemon.name} ended ({os.waitstatus_to_exitcode(status)}), starting it again", flush=True)
+
+
+def _let_go_of_overlays() -> None:
+    """Unmount our copies of the containers that run elsewhere on this host: they would keep those mounts busy."""
+    points = overlays(Path("/proc/self/mounts").read_text())
+    for point in reversed(points):
+        subprocess.run(["umount", "--lazy", point], check=False)
+
+
+def overlays(mounts: str) -> list[str]:
+    """The mount points of overlays but the root's, from the text of /proc/mounts."""
+    rows = (line.split(" ") for line in mounts.splitlines())
+    return [row[1] for row in rows if row[2] == "overlay" and row[1] != "/"]
 
 
 def _wait_for_file(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Names, addresses and paths of one local cluster, and how they are given out.
 
-Used by every module of the local back end. Everything but the subnet's number is a function of the cluster's name, so `down` needs no more than the name.
+Used by every module of the local back end. Everything but the subnet's number is a function of the cluster's
+name, so `down` needs no more than the name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The volume provisioner of a local cluster: a directory of the host for each claim of our StorageClass.
 
-Run as a daemon by `local.init`: `python -m e2e.cluster.local.provisioner KUBECONFIG DIRECTORY`; standard library only.
-It follows the protocol of external provisioners: the controller manager binds what is made here, and a volume whose claim
-went away comes back as Released. Sizes are not enforced.
+Run as a daemon by `local.init`: `python -m e2e.cluster.local.provisioner KUBECONFIG DIRECTORY`; standard
+library only. It follows the protocol of external provisioners: the controller manager binds what is made here,
+and a volume whose claim went away comes back as Released. Sizes are not enforced.
 """
 
 from __future__ import annotations
