@@ -110,6 +110,15 @@ class Dataset(ApiModel):
 class ParticipantPolicy(ApiModel):
     """On what terms the owner takes part."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="",  # the CRD says it as a list of type set
+            message="namespaces: each may appear once",
+            holds=lambda p: len(set(p.namespaces)) == len(p.namespaces),
+            field="namespaces",
+        ),
+    )
+
     namespaces: list[NamespaceName] = Field(
         default_factory=list,
         max_length=256,

@@ -1,6 +1,7 @@
-"""Writes what is generated from the types: CRDs, the chart's CRDs and RBAC, the API reference. `scripts/generate` runs it.
+"""Writes what is generated from the types: CRDs, the chart's CRDs and RBAC, the API reference.
 
-`--check` writes nothing and ends with 1 when a file differs: CI runs it, so that nobody edits output.
+`scripts/generate` runs it. `--check` writes nothing and ends with 1 when a file differs: CI runs it, so that nobody
+edits output.
 """
 
 import argparse

@@ -1,0 +1,73 @@
+"""Bounds at their edge: 1,024 participants fit (the CEL cost too), one more does not, and no string is unbounded."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hanse.dev.cases import load_cases, merge
+
+JOBS = "/apis/hanse.dev/v1alpha1/namespaces/default/federatedjobs"
+BASE = load_cases(Path(__file__).parent / "cases")[0].manifest
+HUGE = "a" * 100_000
+
+
+def participants(number: int) -> list[dict[str, Any]]:
+    """With names and namespaces of the greatest length."""
+    return [
+        {
+            "name": f"p{index:039d}",
+            "participantRef": {"namespace": f"n{index:062d}", "name": f"p{index:039d}"},
+            "dataset": f"d{index:039d}",
+        }
+        for index in range(number)
+    ]
+
+
+def create(http: httpx.Client, change: dict[str, Any], *, dry_run: bool = True) -> httpx.Response:
+    params = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+    return http.post(JOBS, params=params, json=merge(BASE, change))
+
+
+def test_1024_participants_fit_also_when_edited_and_frozen(http: httpx.Client) -> None:
+    change = {"metadata": {"name": "many"}, "spec": {"participants": participants(1024), "quorum": 1024}}
+    response = create(http, change, dry_run=False)
+    assert response.status_code == 201, response.text[-2000:]
+    patch = {"Content-Type": "application/merge-patch+json"}
+    edit = http.patch(f"{JOBS}/many", json={"spec": {"rounds": 3}}, headers=patch)
+    assert edit.status_code == 200, edit.text[-2000:]
+    status = {"startTime": "2026-11-22T10:00:00Z", "participants": [{"name": p["name"]} for p in participants(1024)]}
+    started = http.patch(f"{JOBS}/many/status", json={"status": status}, headers=patch)
+    assert started.status_code == 200, started.text[-2000:]
+    refused = http.patch(f"{JOBS}/many", json={"spec": {"participants": participants(1023)}}, headers=patch)
+    assert refused.status_code == 422
+    assert "spec.participants cannot be changed" in refused.text
+
+
+def test_1025_participants_are_refused(http: httpx.Client) -> None:
+    response = create(http, {"spec": {"participants": participants(1025)}})
+    assert response.status_code == 422
+    assert "spec.participants: Too many: 1025: must have at most 1024 items" in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("spec.app.image", {"app": {"image": HUGE}}),
+        ("spec.app.clientApp", {"app": {"clientApp": f"{HUGE}:app"}}),
+        ("spec.app.config.key", {"app": {"config": {"key": HUGE}}}),
+        ("spec.app.config", {"app": {"config": {HUGE: "value"}}}),
+        ("spec.app.config", {"app": {"config": {f"key-{n}": "value" for n in range(65)}}}),
+        ("spec.stopWhen[0].metric", {"stopWhen": [{"metric": HUGE, "operator": ">=", "value": "1"}]}),
+        ("spec.stopWhen[0].value", {"stopWhen": [{"metric": "auc", "operator": ">=", "value": "1" * 33}]}),
+        ("spec.output.claimName", {"output": {"claimName": HUGE}}),
+        ("spec.output.storage.size", {"output": {"storage": {"size": "1" * 20 + "Gi"}}}),
+        ("spec.quorum", {"quorum": 1025}),
+        ("spec.backoffLimit", {"backoffLimit": 10**12}),
+    ],
+)
+def test_huge_values_are_refused(http: httpx.Client, field: str, change: dict[str, Any]) -> None:
+    response = create(http, {"spec": change})
+    assert response.status_code == 422, response.text[:2000]
+    assert field in response.json()["message"]
