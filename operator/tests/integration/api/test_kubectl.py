@@ -8,7 +8,6 @@ import pytest
 
 from hanse.dev.cases import load_cases, merge
 from hanse.dev.crds import KINDS
-
 from tests.integration.conftest import Kubectl
 
 CASES = load_cases(Path(__file__).parent / "cases")

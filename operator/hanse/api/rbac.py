@@ -1,0 +1,106 @@
+"""What the operator may do, as one table. The chart's Roles are generated from it; `hanse owner-rbac` prints from it.
+
+Least privilege: no `*`; Secrets are never listed or watched; nothing outside the namespaces that take part, but for
+TokenReview, which has no namespace.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from hanse.api.names import GROUP
+
+Manifest = dict[str, Any]
+
+RBAC_GROUP: Final = "rbac.authorization.k8s.io"
+DEFAULT_SERVICE_ACCOUNT: Final = "hanse-operator"
+#: Not the chart's name: Helm refuses to take over what an owner applied.
+OWNER_ROLE_NAME: Final = "hanse-operator-by-owner"
+
+
+class Where(StrEnum):
+    """Kinds of namespaces, and the cluster for what has none."""
+
+    OPERATOR = "operator"
+    COORDINATOR = "coordinator"
+    PARTICIPANT = "participant"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Verbs on resources of one API group, in some kinds of namespaces, and what for."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    where: tuple[Where, ...]
+    why: str
+
+    def to_rule(self) -> Manifest:
+        """A PolicyRule."""
+        return {"apiGroups": [self.group], "resources": list(self.resources), "verbs": list(self.verbs)}
+
+
+_READ: Final = ("get", "list", "watch")
+_WRITE: Final = ("create", "patch", "delete")
+_O, _C, _P = Where.OPERATOR, Where.COORDINATOR, Where.PARTICIPANT
+
+TABLE: Final = (
+    Grant(GROUP, ("federatedjobs",), (*_READ, "delete"), (_C,), "read jobs; delete at ttlSecondsAfterFinished"),
+    Grant(GROUP, ("federatedjobs/status",), ("get", "patch"), (_C,), "write what is known of a job"),
+    Grant(GROUP, ("federatedjobs/finalizers",), ("update",), (_C,), "own children where the cluster checks that"),
+    Grant(GROUP, ("participants",), _READ, (_P,), "read identities, datasets and policies"),
+    Grant(GROUP, ("participants/status",), ("get", "patch"), (_P,), "say whether a Participant can be used"),
+    Grant(GROUP, ("participations",), (*_READ, *_WRITE), (_P,), "ask owners, and sweep what a job left"),
+    Grant(GROUP, ("participations/status",), ("get", "patch"), (_P,), "tell owners what happens"),
+    Grant(GROUP, ("participations/finalizers",), ("update",), (_P,), "own children where the cluster checks that"),
+    Grant("batch", ("jobs",), (*_READ, *_WRITE), (_C, _P), "server Jobs and client Jobs"),
+    Grant("", ("pods",), _READ, (_C, _P), "see why a pod does not run; Jobs create them"),
+    Grant("", ("services",), ("get", *_WRITE), (_C,), "the name under which gates reach a job's server"),
+    Grant("", ("persistentvolumeclaims",), ("get", *_WRITE), (_C,), "a job's volume; whether output.claimName exists"),
+    Grant("", ("persistentvolumeclaims",), ("get",), (_P,), "whether a dataset's claim exists"),
+    Grant("", ("configmaps",), ("get", "list", *_WRITE), (_O, _C, _P), "config files of pods; the list of CA keys"),
+    Grant("", ("secrets",), ("get", *_WRITE), (_O, _C, _P), "CA keys (operator's namespace only), certificates"),
+    Grant("", ("namespaces",), ("get",), (_C, _P), "tell a missing namespace from a missing Participant"),
+    Grant("", ("events",), ("create", "patch"), (_O, _C, _P), "events"),
+    Grant("events.k8s.io", ("events",), ("create", "patch"), (_O, _C, _P), "events"),
+    Grant("authentication.k8s.io", ("tokenreviews",), ("create",), (Where.CLUSTER,), "who pushes progress"),
+)
+
+
+def grants(*where: Where) -> list[Grant]:
+    """What is granted in these kinds of namespaces, in the table's order."""
+    return [grant for grant in TABLE if set(where) & set(grant.where)]
+
+
+def policy_rules(*where: Where) -> list[Manifest]:
+    """PolicyRules for these kinds of namespaces."""
+    return [grant.to_rule() for grant in grants(*where)]
+
+
+def owner_manifests(
+    namespace: str, *, operator_namespace: str, service_account: str = DEFAULT_SERVICE_ACCOUNT
+) -> list[Manifest]:
+    """Role and RoleBinding with which a data owner admits the operator to its namespace, to print and apply."""
+    metadata = {
+        "name": OWNER_ROLE_NAME,
+        "namespace": namespace,
+        "labels": {"app.kubernetes.io/part-of": "hanse"},
+    }
+    subject = {"kind": "ServiceAccount", "name": service_account, "namespace": operator_namespace}
+    return [
+        {
+            "apiVersion": f"{RBAC_GROUP}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": policy_rules(Where.PARTICIPANT),
+        },
+        {
+            "apiVersion": f"{RBAC_GROUP}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": OWNER_ROLE_NAME},
+            "subjects": [subject],
+        },
+    ]

@@ -1,0 +1,48 @@
+"""The operator's permissions: least privilege, and the RoleBinding that an owner applies."""
+
+import pytest
+
+from hanse.api.rbac import TABLE, Grant, Where, grants, owner_manifests, policy_rules
+
+VERBS = {"get", "list", "watch", "create", "patch", "update", "delete"}
+
+
+@pytest.mark.parametrize("grant", TABLE, ids=lambda grant: f"{grant.group}/{grant.resources[0]}")
+def test_no_wildcard_and_known_verbs(grant: Grant) -> None:
+    assert "*" not in (grant.group, *grant.resources, *grant.verbs)
+    assert set(grant.verbs) <= VERBS
+    assert grant.where
+    assert grant.why
+
+
+def test_secrets_are_never_listed_or_watched() -> None:
+    for grant in TABLE:
+        if "secrets" in grant.resources:
+            assert set(grant.verbs) == {"get", "create", "patch", "delete"}
+
+
+def test_pods_are_only_read_and_never_entered() -> None:
+    resources = {resource for grant in TABLE for resource in grant.resources}
+    assert not resources & {"pods/exec", "pods/attach", "pods/portforward", "pods/log", "pods/ephemeralcontainers"}
+    assert {v for g in TABLE if "pods" in g.resources for v in g.verbs} == {"get", "list", "watch"}
+
+
+def test_only_token_reviews_are_cluster_scoped() -> None:
+    assert [grant.resources for grant in grants(Where.CLUSTER)] == [("tokenreviews",)]
+
+
+def test_jobs_are_not_read_in_a_participants_namespace() -> None:
+    resources = {resource for rule in policy_rules(Where.PARTICIPANT) for resource in rule["resources"]}
+    assert "federatedjobs" not in resources
+    assert "services" not in resources
+    assert "participations" in resources
+
+
+def test_an_owner_admits_the_operator() -> None:
+    role, binding = owner_manifests("bank-a", operator_namespace="hanse-system")
+    assert role["metadata"] == binding["metadata"]
+    assert role["metadata"]["namespace"] == "bank-a"
+    assert role["rules"] == policy_rules(Where.PARTICIPANT)
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    subject = {"kind": "ServiceAccount", "name": "hanse-operator", "namespace": "hanse-system"}
+    assert binding["subjects"] == [subject]
