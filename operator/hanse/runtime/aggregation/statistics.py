@@ -1,6 +1,7 @@
 """Federated standardisation: counts, sums and sums of squares of each participant become one mean and scale.
 
-The aggregator calls `combine` before round 1; the result goes with every train and evaluate message.
+The aggregator calls `combine` before round 1; the result goes with every train and evaluate message, and into the model
+file.
 
 StatisticsError
 └── FeatureMismatch     two participants do not have the same features or label
@@ -9,6 +10,10 @@ StatisticsError
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 #: Below this share of the mean square a variance is rounding, and the column constant.
 _RELATIVE_NOISE = 1e-12
@@ -65,6 +70,15 @@ def combine(statistics: Sequence[Statistics]) -> Standardisation:
         mean.append(centre)
         scale.append(math.sqrt(variance) if variance > _RELATIVE_NOISE * square else 1.0)
     return Standardisation(mean, scale)
+
+
+def standardise(values: NDArray[Any], by: Standardisation, *, clip: float) -> NDArray[np.float32]:
+    """[rows, features] as a model takes them: (x - mean) / scale within +-clip, float32.
+
+    The one definition for training (`apps.tabular`) and prediction (`predict`).
+    """
+    scaled = (np.asarray(values, np.float64) - np.asarray(by.mean)) / np.asarray(by.scale)
+    return np.asarray(np.clip(scaled, -clip, clip), np.float32)
 
 
 def _compare(first: Statistics, other: Statistics) -> None:

@@ -1,0 +1,109 @@
+"""What both built-in apps do with torch: device, seeds, arrays in and out, the local training loop.
+
+Imported before the trainer forks; nothing here touches CUDA or starts a thread until a message is handled.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from torch import nn
+
+from hanse.api.participant import DatasetSchema
+from hanse.runtime.apps import ConfigError, DatasetError
+from hanse.runtime.apps.settings import Settings
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def prepare(settings: Settings) -> torch.device:
+    """Choose the device and make this process deterministic on it (on CUDA as far as its kernels go)."""
+    chosen = settings.device
+    if chosen == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    elif chosen != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(f"spec.app.config: device is {chosen}, but the pod has no CUDA device")
+    device = torch.device(chosen)
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    return device
+
+
+def schema_of(context: Context) -> DatasetSchema:
+    """The Participant's dataset schema, which the built-in apps need. Raises DatasetError."""
+    text = str(context.node_config.get("dataset-schema", ""))
+    if not text:
+        raise DatasetError("the Participant's dataset has no schema: the built-in apps need its label and features")
+    return DatasetSchema.model_validate_json(text)
+
+
+def arrays_of(module: nn.Module) -> ArrayRecord:
+    """The module's parameters and buffers, in the order of its state dict."""
+    return ArrayRecord({name: Array(tensor.cpu().numpy()) for name, tensor in module.state_dict().items()})
+
+
+def load_arrays(module: nn.Module, record: ArrayRecord) -> None:
+    """Set the module's parameters and buffers; raises RuntimeError (torch's) when names or shapes differ."""
+    module.load_state_dict({name: torch.from_numpy(array.numpy().copy()) for name, array in record.items()})
+
+
+def config_of(message: Message) -> ConfigRecord:
+    """The message's config; empty when the server sends none."""
+    return message.content.config_records.get("config", ConfigRecord())
+
+
+def floats_of(config: ConfigRecord, key: str) -> list[float]:
+    """A list of floats from a config record."""
+    values: Any = config[key]
+    return [float(value) for value in values]
+
+
+def reply(message: Message, **records: Any) -> Message:
+    """The reply that carries `records`."""
+    return Message(RecordDict(records), reply_to=message)
+
+
+def fit(
+    module: nn.Module,
+    loss: Loss,
+    data: tuple[torch.Tensor, torch.Tensor],
+    settings: Settings,
+    *,
+    proximal_mu: float,
+    seed: tuple[int, ...],
+) -> float:
+    """Minibatch SGD for the local epochs, FedProx's term included; the mean loss (without that term) per record.
+
+    `data` lies on the module's device; `seed` alone decides the order of the records.
+    """
+    inputs, targets = data
+    generator = np.random.default_rng(seed)
+    parameters = list(module.parameters())
+    start = [parameter.detach().clone() for parameter in parameters]
+    optimizer = torch.optim.SGD(
+        parameters, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+    module.train()
+    total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+    for _ in range(settings.local_epochs):
+        order = torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device)
+        for batch in order.split(settings.batch_size):
+            optimizer.zero_grad()
+            value = loss(module(inputs[batch]), targets[batch])
+            total += value.detach() * len(batch)
+            if proximal_mu > 0:
+                distance = torch.stack([(p - s).square().sum() for p, s in zip(parameters, start, strict=True)]).sum()
+                value = value + proximal_mu / 2 * distance
+            value.backward()
+            optimizer.step()
+    return float(total) / (len(inputs) * settings.local_epochs)
+
+
+def outputs_of(module: nn.Module, inputs: torch.Tensor, batch_size: int = 1024) -> torch.Tensor:
+    """The module's outputs for all inputs, without gradients, on the CPU."""
+    module.eval()
+    with torch.no_grad():
+        return torch.cat([module(batch).cpu() for batch in inputs.split(batch_size)])
