@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import OWNERS
 from e2e.harness import objects
 from e2e.harness.federation import Federation
 from e2e.harness.kube import KubectlError, condition, wait_until
 from e2e.harness.objects import COORDINATOR
+from e2e.harness.session import OWNERS
 
 Change = Callable[[dict[str, Any]], object]
 DIGEST = "hanse/trainer-cpu@sha256:" + "1" * 64

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from e2e.conftest import OWNERS
 from e2e.harness import objects
 from e2e.harness.federation import Federation, completed, participant_status
 from e2e.harness.kube import condition
+from e2e.harness.session import OWNERS
 
 TWO = OWNERS[:2]
 

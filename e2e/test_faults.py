@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from e2e.cluster.backend import Cluster
-from e2e.conftest import OWNERS
 from e2e.harness import faults
 from e2e.harness.federation import OPERATOR_NAMESPACE, Federation, completed, participant_status
 from e2e.harness.kube import Kube, condition, is_true, wait_until
 from e2e.harness.objects import COORDINATOR
+from e2e.harness.session import OWNERS
 
 ROUNDS = 12
 SLOW = {"config": {"delay": "0.5"}}

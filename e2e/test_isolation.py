@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from e2e.conftest import OWNERS
 from e2e.harness.federation import OPERATOR_NAMESPACE, Federation, completed
 from e2e.harness.kube import wait_until
 from e2e.harness.objects import COORDINATOR
+from e2e.harness.session import OWNERS
 
 TWO = OWNERS[:2]
 SLOW = {"config": {"delay": "0.5"}}

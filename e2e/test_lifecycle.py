@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from e2e.cluster.backend import Cluster
-from e2e.conftest import OWNERS
 from e2e.harness import faults, objects
 from e2e.harness.federation import Federation, completed
 from e2e.harness.kube import condition, is_true, wait_until
 from e2e.harness.objects import COORDINATOR
+from e2e.harness.session import OWNERS
 
 TWO = OWNERS[:2]
 SLOW = {"config": {"delay": "0.5"}}

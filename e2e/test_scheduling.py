@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from e2e.conftest import OWNERS
 from e2e.harness import objects
 from e2e.harness.federation import Federation
 from e2e.harness.kube import condition, wait_until
 from e2e.harness.objects import COORDINATOR
+from e2e.harness.session import OWNERS
 
 NUMBERS = [objects.dataset("numbers", "numbers", "numbers.csv")]
 
