@@ -1,0 +1,7 @@
+"""`python3 -m hanse.runtime.gate`."""
+
+import sys
+
+from hanse.runtime.gate.main import main
+
+sys.exit(main())

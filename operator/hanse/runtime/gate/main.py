@@ -1,0 +1,53 @@
+"""Entry of `python3 -m hanse.runtime.gate [--root DIR]`: the SuperNode with the seam on its way out."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hanse.api.exitcodes import ExitCode
+from hanse.api.paths import Paths
+from hanse.api.runconfig import ClientConfig
+
+log = logging.getLogger("hanse.gate")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the gate; the exit code is for the operator's crash-loop message only, a sidecar never ends the pod."""
+    parser = argparse.ArgumentParser(prog="hanse.runtime.gate", description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("/"), help="directory that stands for /")
+    paths = Paths(parser.parse_args(arguments).root)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s gate %(message)s", stream=sys.stderr)
+    # httpx logs every request at INFO; we poll.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    try:
+        config = ClientConfig.model_validate_json(paths.client_config.read_text())
+        return _run(paths, config)
+    except (OSError, ValidationError, ValueError) as error:
+        log.error("the gate cannot start: %s", error)
+        return ExitCode.CONFIG_INVALID
+
+
+def _run(paths: Paths, config: ClientConfig) -> int:
+    # Imported after the environment is set: flwr reads it at import.
+    from hanse.runtime.flower.client import flwr_version
+    from hanse.runtime.flower.fleet import FleetLink
+    from hanse.runtime.gate.journal import Journal
+    from hanse.runtime.gate.loop import Gate, listen
+    from hanse.runtime.gate.wake import Wake
+
+    wake = Wake()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: wake.stop())
+    fleet = FleetLink.open(config.server_address, paths)
+    try:
+        Gate(config, fleet, Journal(paths.shared), listen(paths.shared), wake, flwr_version()).run()
+    finally:
+        fleet.close()
+    return ExitCode.COMPLETE

@@ -1,0 +1,307 @@
+"""One trainer's time with the gate: from its hello until it leaves. Made by hanse.runtime.gate.loop.
+
+The node is online at the server exactly as long as the session lasts, so who the server sees is who can train.
+One thread does everything but the heartbeat; one message at a time.
+"""
+
+import logging
+import selectors
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from hanse.api.replies import ReplyCode
+from hanse.runtime.flower import wire
+from hanse.runtime.flower.fleet import FleetError, FleetRefused, Letter, NodeUnknown, RunOver, ServerAway, now
+from hanse.runtime.gate.checks import Refused, check_reply
+from hanse.runtime.gate.content import outline
+from hanse.runtime.gate.frames import Connection, ConnectionLost, Frame, MalformedFrame
+from hanse.runtime.gate.heart import Heart, Node
+from hanse.runtime.gate.journal import Journal
+from hanse.runtime.gate.pace import Pace
+from hanse.runtime.gate.wake import Wake
+
+log = logging.getLogger(__name__)
+
+END_MESSAGE: Final = "query.hanse_end"
+BACKOFF_FIRST: Final = 0.1
+BACKOFF_MOST: Final = 2.0
+#: How often a wait for the trainer looks whether the server is still there.
+LOOK_SECONDS: Final = 5.0
+#: After SIGTERM the last error reply gets this long to leave.
+LAST_WORDS_SECONDS: Final = 5.0
+#: A pull that took this long was held back by the server: it waits for us, so we need not.
+HELD_SECONDS: Final = 0.2
+
+T = TypeVar("T")
+
+
+class Fleet(Node, Protocol):
+    """The server, as the session uses it (FleetLink; an in-memory one in tests)."""
+
+    def pull(self) -> Letter | None: ...
+    def fetch(self, letter: Letter) -> wire.RecordDict | None: ...
+    def reply(self, origin: bytes, content: wire.RecordDict, seconds: float) -> None: ...
+    def refuse(self, origin: bytes, code: int) -> None: ...
+
+
+class SessionOver(Exception):
+    """The trainer has left, or the gate is told to stop."""
+
+
+class ServerLost(SessionOver):
+    """The server has been away for serverLostSeconds."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back to the server: content, or a code. `leaves`: the trainer goes after it."""
+
+    content: wire.RecordDict | None = None
+    code: ReplyCode | None = None
+    leaves: bool = False
+
+
+class Session:
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        fleet: Fleet,
+        journal: Journal,
+        wake: Wake,
+        server_lost_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = connection
+        self._fleet = fleet
+        self._journal = journal
+        self._wake = wake
+        self._patience = server_lost_seconds
+        self._clock = clock
+        self._pace = Pace(clock)
+        self._heart = Heart(fleet, clock)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._selector.register(wake, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Work until the trainer leaves, the job ends, or the gate stops."""
+        try:
+            if (outcome := self._journal.ended()) is not None:
+                self._say_goodbye(outcome)
+                return
+            self._patiently(self._fleet.activate, idle=True)
+            self._heart.start()
+            log.info("the trainer is ready, the node is online")
+            self._answer_lost_message()
+            while True:
+                self._turn()
+        except ServerLost as lost:
+            self._tell(Frame("lost", {"text": str(lost)}))
+        except SessionOver as over:
+            log.info("%s", over)
+        except (ConnectionLost, MalformedFrame) as error:
+            log.warning("trainer: %s", error)
+        finally:
+            self._heart.stop()
+            self._selector.close()
+            self._connection.close()
+
+    def _turn(self) -> None:
+        """One poll, and what it brings."""
+        asked = self._clock()
+        letter = self._patiently(self._fleet.pull, idle=True)
+        if letter is not None:
+            self._handle(letter)
+            self._pace.touch()
+        elif self._clock() - asked < HELD_SECONDS:
+            self._listen(self._pace.delay())
+        else:
+            self._listen(0)
+
+    def _handle(self, letter: Letter) -> None:
+        self._journal.note(letter.origin)
+        answer, seconds = None, 0.0
+        try:
+            content = self._fetch(letter)
+            if letter.message_type == END_MESSAGE:
+                self._end(letter, content)
+            started = self._clock()
+            answer = self._ask(letter, content)
+            seconds = self._clock() - started
+            self._send(letter.origin, answer, seconds)
+        except RunOver as over:
+            log.info("message %s is dropped: %s", letter.message_id, over)
+            self._tell(Frame("cancel", {"id": letter.message_id}))
+        except FleetRefused as refused:
+            log.error("message %s is lost: %s", letter.message_id, refused)
+            self._tell(Frame("cancel", {"id": letter.message_id}))
+        self._journal.clear()
+        if answer is not None and answer.leaves:
+            self._leave()
+
+    def _fetch(self, letter: Letter) -> wire.RecordDict:
+        """The message's content. The sender may still be uploading it."""
+        pause = 0.01
+        while True:
+            content = self._patiently(lambda: self._fleet.fetch(letter))
+            if content is not None:
+                return content
+            if letter.seconds_left(now()) <= 0:
+                raise FleetRefused("its content never came")
+            self._wake.wait(pause)
+            pause = min(pause * 2, 0.5)
+
+    def _ask(self, letter: Letter, content: wire.RecordDict) -> Answer:
+        """Hand the message to the trainer and wait for what it makes of it, until nobody waits for the reply."""
+        blobs = wire.pack(content)
+        meta = {"id": letter.message_id, "origin": letter.origin.hex(), "split": len(blobs)}
+        received = outline(wire.view(content))
+        deadline = self._clock() + letter.seconds_left(now())
+        try:
+            self._connection.send(Frame("message", meta, [*blobs, *self._journal.state()]))
+            del content, blobs
+            while True:
+                frame = self._next(deadline)
+                if frame is None:
+                    self._tell(Frame("cancel", {"id": letter.message_id}))
+                    return Answer(code=ReplyCode.ROUND_TIMEOUT)
+                if frame.kind == "leave":
+                    return Answer(code=_code(frame), leaves=True)
+                if frame.kind == "reply" and frame.meta.get("id") == letter.message_id:
+                    return self._judge(letter.message_type, received, frame)
+        except (ConnectionLost, MalformedFrame) as error:
+            log.warning("the trainer is gone: %s", error)
+            return Answer(code=ReplyCode.TRAINER_DIED, leaves=True)
+        except ServerLost:
+            raise
+        except SessionOver:
+            return Answer(code=ReplyCode.DRAINED, leaves=True)
+
+    def _next(self, deadline: float) -> Frame | None:
+        """The trainer's next frame, or None at the deadline. Raises SessionOver when the gate is told to stop."""
+        while (left := deadline - self._clock()) > 0:
+            frame = self._receive(min(left, LOOK_SECONDS))
+            if frame is not None:
+                return frame
+            # The heartbeat hears the server; without it nobody will take the reply.
+            if self._heart.silence() > self._patience:
+                raise ServerLost(self._lost_text("no heartbeat is answered"))
+        return None
+
+    def _judge(self, message_type: str, received: dict[str, wire.RecordView], frame: Frame) -> Answer:
+        """Only what passes the checks becomes the answer, and it is what was checked, not what was received."""
+        if "code" in frame.meta:
+            return Answer(code=_code(frame))
+        try:
+            content, state = wire.unpack_answer(frame.blobs, frame.meta.get("split", 0))
+            self._journal.keep_state(state)
+            check_reply(message_type, received, wire.view(content))
+        except wire.WireError as error:
+            log.error("reply refused: %s", error)
+            return Answer(code=ReplyCode.UPDATE_MISMATCH)
+        except Refused as refused:
+            log.error("reply refused: %s", refused)
+            return Answer(code=refused.code)
+        return Answer(content=content)
+
+    def _send(self, origin: bytes, answer: Answer, seconds: float) -> None:
+        if answer.content is not None:
+            content = answer.content
+            self._patiently(lambda: self._fleet.reply(origin, content, seconds))
+        else:
+            code = answer.code or ReplyCode.APP_ERROR
+            log.warning("error reply: %s", code.name)
+            self._patiently(lambda: self._fleet.refuse(origin, code))
+
+    def _answer_lost_message(self) -> None:
+        """A gate before this one died with a message in its hands."""
+        origin = self._journal.in_flight()
+        if origin is not None:
+            try:
+                self._send(origin, Answer(code=ReplyCode.GATE_RESTARTED), 0.0)
+            except (RunOver, FleetRefused) as error:
+                log.info("the lost message needs no answer: %s", error)
+            self._journal.clear()
+
+    def _end(self, letter: Letter, content: wire.RecordDict) -> None:
+        """The end of the job: acknowledge it, then tell the trainer, which ends the pod."""
+        records = wire.view(content)
+        outcome = str(records["end"].values.get("outcome", "")) if "end" in records else ""
+        self._journal.end(outcome)
+        try:
+            self._fleet.reply(letter.origin, wire.RecordDict(), 0.0)
+        except FleetError as error:
+            # The launcher waits a few seconds for this and then ends all the same.
+            log.info("the end was not acknowledged: %s", error)
+        self._journal.clear()
+        self._say_goodbye(outcome)
+        raise SessionOver(f"the job has ended: {outcome}")
+
+    def _say_goodbye(self, outcome: str) -> None:
+        self._tell(Frame("end", {"outcome": outcome}))
+
+    def _listen(self, seconds: float) -> None:
+        """Wait for the next poll; the trainer may leave meanwhile."""
+        frame = self._receive(seconds)
+        if frame is not None and frame.kind == "leave":
+            self._leave()
+
+    def _leave(self) -> None:
+        self._heart.stop()
+        self._tell(Frame("left"))
+        raise SessionOver("the trainer has left")
+
+    def _receive(self, seconds: float) -> Frame | None:
+        ready = {key.fileobj for key, _ in self._selector.select(max(0.0, seconds))}
+        if self._connection in ready:
+            return self._connection.recv()
+        if self._wake in ready:
+            raise SessionOver("told to stop")
+        return None
+
+    def _tell(self, frame: Frame) -> None:
+        try:
+            self._connection.send(frame)
+        except ConnectionLost as error:
+            log.info("the trainer does not hear %s: %s", frame.kind, error)
+
+    def _patiently(self, call: Callable[[], T], *, idle: bool = False) -> T:
+        """Make a call until the server answers. `idle`: the trainer is free, so it may leave meanwhile."""
+        pause, stop_at = BACKOFF_FIRST, None
+        while True:
+            try:
+                result = call()
+                self._heart.heard()
+                return result
+            except NodeUnknown as error:
+                problem: FleetError = error
+                if call != self._fleet.activate:
+                    self._patiently(self._fleet.activate, idle=idle)
+                    continue
+            except ServerAway as error:
+                problem = error
+            log.warning("server: %s", problem)
+            if self._heart.silence() > self._patience:
+                raise ServerLost(self._lost_text(str(problem)))
+            if idle:
+                self._listen(pause)
+            elif self._wake.wait(pause):
+                stop_at = stop_at or self._clock() + LAST_WORDS_SECONDS
+                if self._clock() > stop_at:
+                    raise SessionOver("told to stop, the last reply did not get out")
+                time.sleep(pause)
+            pause = min(pause * 2, BACKOFF_MOST)
+
+    def _lost_text(self, problem: str) -> str:
+        return f"the server has not answered for {self._heart.silence():.0f} s: {problem}"
+
+
+def _code(frame: Frame) -> ReplyCode:
+    try:
+        return ReplyCode(int(frame.meta["code"]))
+    except (KeyError, TypeError, ValueError):
+        return ReplyCode.APP_ERROR

@@ -1,0 +1,7 @@
+"""`python3 -m hanse.runtime.trainer`."""
+
+import sys
+
+from hanse.runtime.trainer.main import main
+
+sys.exit(main())

@@ -1,0 +1,35 @@
+"""PID 1's duties towards other people's children. Used by hanse.runtime.trainer.supervisor."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Collect every child that has ended, also those that an app left behind: (pid, wait status)."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
+
+
+def kill_orphans() -> None:
+    """Kill what an app has detached from its process group: orphans come to PID 1, and no state outlives a message."""
+    for pid in children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def children() -> list[int]:
+    """Our children at this moment."""
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
