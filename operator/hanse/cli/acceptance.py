@@ -6,6 +6,7 @@ The operator decides; this is the same judgement on the Participants that are in
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from hanse.api.apps import BUILT_IN_APPS, NEEDS_SCHEMA, is_platform_app
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
@@ -26,6 +27,14 @@ def acceptance(
     namespace: str, spec: FederatedJobSpec, participants: Mapping[tuple[str, str], ParticipantSpec]
 ) -> Iterator[Finding]:
     """What the operator would refuse, given these Participants by (namespace, name)."""
+    app = spec.app.client_app
+    if is_platform_app(app) and app not in BUILT_IN_APPS:
+        yield Finding(
+            ("spec", "app", "clientApp"),
+            f"{app} is not one of the built-in apps",
+            f"Use one of {', '.join(sorted(BUILT_IN_APPS))}, or an app of your own.",
+            Reason.INVALID_SPEC,
+        )
     seen: set[tuple[str, str]] = set()
     for index, participant in enumerate(spec.participants):
         ref = (participant.participant_ref.namespace, participant.participant_ref.name)
@@ -38,11 +47,12 @@ def acceptance(
             )
             continue
         seen.add(ref)
-        yield from _accept_one(namespace, index, participant, participants)
+        yield from _accept_one(namespace, app, index, participant, participants)
 
 
 def _accept_one(
     namespace: str,
+    app: str,
     index: int,
     participant: JobParticipant,
     participants: Mapping[tuple[str, str], ParticipantSpec],
@@ -67,11 +77,19 @@ def _accept_one(
             f"The owner adds {namespace} to spec.policy.namespaces of {shown}.",
             Reason.NAMESPACE_NOT_ALLOWED,
         )
-    if owner.dataset(participant.dataset) is None:
+    dataset = owner.dataset(participant.dataset)
+    if dataset is None:
         known = ", ".join(d.name for d in owner.datasets)
         yield Finding(
             (*here, "dataset"),
             f"Participant {shown} has no dataset {participant.dataset}",
             f"Use one of its datasets: {known}.",
             Reason.DATASET_NOT_DECLARED,
+        )
+    elif app in NEEDS_SCHEMA and dataset.schema_ is None:
+        yield Finding(
+            (*here, "dataset"),
+            f"dataset {participant.dataset} of Participant {shown} has no schema, which {app} needs",
+            "The owner adds schema with label and features to the dataset.",
+            Reason.DATASET_INVALID,
         )

@@ -1,0 +1,135 @@
+"""Writes what the programs of a `hanse run` read, as the operator would mount it: configs, keys, certificates, data."""
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hanse.api.job import FederatedJobSpec, JobParticipant
+from hanse.api.participant import ParticipantSpec
+from hanse.api.participation import JobRef
+from hanse.api.paths import Paths
+from hanse.api.runconfig import ClientConfig, ClientDataset, RunConfig, ServerParticipant
+from hanse.cli.localpki import KeyPair, LocalCA, NodeKey, node_key
+from hanse.cli.rundir import Identity, RunDirectory
+
+MODEL_FILE: Final = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One participant of a local run and its data."""
+
+    participant: JobParticipant
+    index: int
+    owner: ParticipantSpec
+    data: Path
+
+
+def free_ports(count: int) -> list[int]:
+    """Free ports of the loopback interface."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [int(s.getsockname()[1]) for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def lay_out(
+    directory: RunDirectory,
+    identity: Identity,
+    spec: FederatedJobSpec,
+    members: list[Member],
+    output: Path,
+    *,
+    ports: tuple[int, int],
+    behind_front: bool,
+) -> RunConfig:
+    """Write every file that the programs read, with new keys. `ports` are the front's and SuperLink's."""
+    job = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
+    authority = LocalCA()
+    keys = [node_key() for _ in members]
+    server = directory.server
+    _directories(server)
+    _link(server.output, output)
+    _write_tls(server, authority.certificate, authority.server(job.name, job.namespace))
+    participants = [
+        ServerParticipant(name=m.participant.name, index=m.index, public_key=k.public)
+        for m, k in zip(members, keys, strict=True)
+    ]
+    config = RunConfig.from_spec(spec, job, participants, output_path=MODEL_FILE).model_copy(
+        update={"server_port": ports[0], "superlink_port": ports[1]}
+    )
+    server.run_config.write_text(config.model_dump_json(by_alias=True, exclude_none=True))
+    address = f"127.0.0.1:{ports[0] if behind_front else ports[1]}"
+    for member, key in zip(members, keys, strict=True):
+        client = _client_config(job, spec, member, len(members), address)
+        _lay_out_client(directory, member, client, key, authority)
+    return config
+
+
+def _client_config(job: JobRef, spec: FederatedJobSpec, member: Member, count: int, address: str) -> ClientConfig:
+    dataset = member.owner.dataset(member.participant.dataset)
+    return ClientConfig(
+        job=job,
+        participant=member.participant.name,
+        index=member.index,
+        participants=count,
+        server_address=address,
+        client_app=spec.app.client_app,
+        config=spec.app.config,
+        dataset=ClientDataset(
+            name=member.participant.dataset, path=member.data.name, schema_=dataset.schema_ if dataset else None
+        ),
+    )
+
+
+def _lay_out_client(
+    directory: RunDirectory, member: Member, config: ClientConfig, key: NodeKey, authority: LocalCA
+) -> None:
+    name = member.participant.name
+    gate, trainer = directory.gate(member.index, name), directory.trainer(member.index, name)
+    _directories(gate)
+    _directories(trainer, shared=gate.shared)  # one emptyDir in the pod
+    for paths in (gate, trainer):
+        paths.client_config.write_text(config.model_dump_json(by_alias=True, exclude_none=True))
+    _write_tls(gate, authority.certificate, authority.client(name))
+    _private(gate.tls / "node.key", key.private)
+    trainer.data.mkdir(parents=True, exist_ok=True)
+    _link(trainer.data / member.data.name, member.data.resolve())
+
+
+def _directories(paths: Paths, shared: Path | None = None) -> None:
+    for path in (paths.config, paths.tls, paths.state, paths.termination_log.parent, paths.root / "tmp"):
+        path.mkdir(parents=True, exist_ok=True)
+    paths.tls.chmod(0o700)
+    paths.termination_log.unlink(missing_ok=True)
+    paths.shared.parent.mkdir(parents=True, exist_ok=True)
+    if shared is not None:
+        _link(paths.shared, shared)
+        return
+    shutil.rmtree(paths.shared, ignore_errors=True)  # an emptyDir is empty at each start
+    paths.shared.mkdir()
+
+
+def _write_tls(paths: Paths, authority: bytes, pair: KeyPair) -> None:
+    (paths.tls / "ca.crt").write_bytes(authority)
+    (paths.tls / "tls.crt").write_bytes(pair.certificate)
+    _private(paths.tls / "tls.key", pair.key)
+
+
+def _private(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+
+
+def _link(link: Path, target: Path) -> None:
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(target.absolute(), target_is_directory=target.is_dir())

@@ -1,0 +1,208 @@
+"""`hanse run`: a job's programs on loopback, watched until the launcher ends. Called by `hanse.cli.runcommand`."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+import hanse
+from hanse.api.conditions import Reason
+from hanse.api.exitcodes import PERMANENT, ExitCode, reason_for
+from hanse.api.job import FederatedJobSpec
+from hanse.api.paths import Paths
+from hanse.api.progress import ModelFile, Progress
+from hanse.cli.errors import RunFailed
+from hanse.cli.layout import Member, free_ports, lay_out
+from hanse.cli.manifests import Manifest
+from hanse.cli.processes import Exit, Processes, Program
+from hanse.cli.rundir import Identity, RunDirectory, open_directory
+from hanse.cli.screen import Screen
+from hanse.cli.view import Member as MemberView
+from hanse.cli.view import View, from_progress
+
+_TICK_SECONDS: Final = 0.2
+_SIDECAR_RESTARTS: Final = 5
+_CLIENT_RETRIES: Final = 3
+_FAREWELL_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True)
+class LocalJob:
+    """What is run and where."""
+
+    manifest: Manifest[FederatedJobSpec]
+    members: list[Member]
+    directory: RunDirectory
+    output: Path
+    app_path: tuple[Path, ...] = ()
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended well."""
+
+    view: View
+    model: ModelFile | None
+
+
+@dataclass
+class _Watch:
+    """One run while it runs."""
+
+    job: LocalJob
+    processes: Processes
+    screen: Screen
+    failures: dict[str, Reason] = field(default_factory=dict)
+    progress: Progress | None = None
+
+    def look(self) -> int | None:
+        """Look at processes and progress once; the launcher's exit code when it has ended."""
+        exits = self.processes.poll()
+        self._read_progress()
+        for ended in exits:
+            if ended.name == "launcher":
+                return ended.code
+            self._client_or_sidecar(ended)
+        return None
+
+    def _read_progress(self) -> None:
+        progress = read_progress(self.job.directory.server)
+        if progress is None or (self.progress and progress.updated_at < self.progress.updated_at):
+            return
+        self.progress = progress
+        self.screen.show(from_progress(self.job.manifest.name, progress))
+
+    def _client_or_sidecar(self, ended: Exit) -> None:
+        if ended.code == 0:
+            return
+        what = f"{ended.name} ended with {ended.code} ({reason_for(ended.code)})"
+        if not ended.final:
+            self.screen.say(f"{what}; started again")
+            return
+        if "/" not in ended.name:
+            raise self.failed(Reason.SIDECAR_CRASH_LOOP, what, ExitCode.INTERNAL_ERROR)
+        name = ended.name.split("/")[0]
+        self.failures[name] = reason_for(ended.code)
+        self.screen.say(f"{what}: {self._last_words(name)}")
+        self._check_quorum()
+
+    def _last_words(self, name: str) -> str:
+        index = next(m.index for m in self.job.members if m.participant.name == name)
+        log = self.job.directory.trainer(index, name).termination_log
+        text = log.read_text(errors="replace").strip() if log.is_file() else ""
+        return text.splitlines()[-1] if text else f"see {self.job.directory.logs / name}"
+
+    def _check_quorum(self) -> None:
+        """The job cannot go on when fewer than the quorum are left; their common cause is its reason."""
+        spec = self.job.manifest.spec
+        if len(self.job.members) - len(self.failures) >= spec.effective_quorum:
+            return
+        causes = Counter(self.failures.values())
+        reason = next(iter(causes)) if len(causes) == 1 else Reason.QUORUM_NOT_REACHED
+        text = ", ".join(f"{name}: {self._last_words(name)}" for name in self.failures)
+        raise self.failed(reason, f"{text}; quorum {spec.effective_quorum}", _code_of(reason))
+
+    def failed(self, reason: str, message: str, code: int) -> RunFailed:
+        """The error of this run, with where its logs are."""
+        return RunFailed(reason, message, code, self.job.directory.logs)
+
+
+def run_job(job: LocalJob, screen: Screen) -> Result:
+    """Run to the end. Raises `RunFailed`; leaves no process behind in any case."""
+    spec, manifest = job.manifest.spec, job.manifest
+    identity = open_directory(job.directory.path, manifest.namespace, manifest.name, spec, resume=job.resume)
+    front, superlink = free_ports(2)
+    lay_out(job.directory, identity, spec, job.members, job.output, ports=(front, superlink), behind_front=False)
+    members = tuple(MemberView(m.participant.name) for m in job.members)
+    screen.show(View(manifest.name, "Starting", total=spec.rounds, members=members))
+    deadline = time.monotonic() + spec.active_deadline_seconds if spec.active_deadline_seconds else None
+    with Processes() as processes:
+        for program in programs(job, identity):
+            processes.start(program)
+        watch = _Watch(job, processes, screen)
+        while (code := watch.look()) is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise watch.failed(Reason.DEADLINE_EXCEEDED, f"after {spec.active_deadline_seconds} s", 1)
+            time.sleep(_TICK_SECONDS)
+        if code == 0:
+            # Every trainer ends by itself once the end-of-job message has reached its gate.
+            processes.wait([f"{m.participant.name}/trainer" for m in job.members], _FAREWELL_SECONDS)
+    return _ended(watch, code)
+
+
+def _ended(watch: _Watch, code: int) -> Result:
+    progress = watch.progress
+    if code == 0 and progress is not None and watch.screen.last is not None:
+        return Result(watch.screen.last, progress.model)
+    said = progress is not None and progress.reason
+    reason = progress.reason if progress is not None and said else str(reason_for(code))
+    message = progress.message if progress is not None else ""
+    raise watch.failed(reason, message or f"the launcher ended with {code}", code or 1)
+
+
+def _code_of(reason: Reason) -> int:
+    return next((int(c) for c in ExitCode if c != ExitCode.COMPLETE and reason_for(c) == reason), 1)
+
+
+def programs(job: LocalJob, identity: Identity) -> list[Program]:
+    """Every program of the run, in the order in which they start."""
+    server = job.directory.server
+    pod = f"{identity.name}-server-{identity.starts}"
+    found = [
+        _program(job, "superlink", "hanse.runtime.superlink", server, pod, stage=0, retries=_SIDECAR_RESTARTS),
+        _program(job, "launcher", "hanse.runtime.server", server, pod, stage=3, retries=0),
+    ]
+    for member in job.members:
+        name = member.participant.name
+        gate, trainer = job.directory.gate(member.index, name), job.directory.trainer(member.index, name)
+        found += [
+            _program(job, f"{name}/gate", "hanse.runtime.gate", gate, name, stage=1, retries=_SIDECAR_RESTARTS),
+            _program(job, f"{name}/trainer", "hanse.runtime.trainer", trainer, name, stage=2, retries=_CLIENT_RETRIES),
+        ]
+    return found
+
+
+def _program(job: LocalJob, name: str, module: str, paths: Paths, pod: str, *, stage: int, retries: int) -> Program:
+    return Program(
+        name=name,
+        module=module,
+        arguments=("--root", str(paths.root)),
+        environment=environment(os.environ, paths, pod, job.app_path, len(job.members)),
+        log=job.directory.logs / f"{name}.log",
+        retry=lambda code: code != 0 and code not in PERMANENT,
+        retries=retries,
+        stage=stage,
+    )
+
+
+def environment(
+    outer: Mapping[str, str], paths: Paths, pod: str, app_path: tuple[Path, ...], participants: int
+) -> dict[str, str]:
+    """What a program sees: the caller's environment, its pod's name, our code and the user's, a share of the CPUs."""
+    ours = str(Path(hanse.__file__).resolve().parent.parent)
+    path = [*(str(p.resolve()) for p in app_path), *filter(None, [outer.get("PYTHONPATH")])]
+    threads = max(1, (os.cpu_count() or 1) // max(participants, 1))
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        **outer,
+        "PYTHONPATH": os.pathsep.join([*path, ours]),
+        "PYTHONUNBUFFERED": "1",
+        "POD_NAME": pod,
+        "TMPDIR": str(paths.root / "tmp"),
+    }
+
+
+def read_progress(server: Paths) -> Progress | None:
+    """The launcher's newest progress, or what it left when it ended; None before the first."""
+    for file in (server.shared / "progress.json", server.termination_log):
+        try:
+            return Progress.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError):
+            continue  # not there yet, or an end without progress
+    return None
