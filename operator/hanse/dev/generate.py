@@ -9,30 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
+from hanse.dev.chart import chart_files
 from hanse.dev.crds import KINDS, build_crd
-
-HEADER = "# Generated from operator/hanse/api by scripts/generate: do not edit.\n"
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-def to_yaml(value: object) -> str:
-    """YAML in the order of the dicts, without aliases."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+from hanse.dev.text import header, to_yaml
 
 
 def outputs() -> dict[str, str]:
     """Every generated file, by path from the repository's root."""
-    files: dict[str, str] = {}
-    for kind in KINDS:
-        crd = build_crd(kind)
-        files[f"crds/{kind.file_name}"] = HEADER + to_yaml(crd)
-    return files
+    crds = {f"crds/{kind.file_name}": f"# {header()}\n{to_yaml(build_crd(kind))}" for kind in KINDS}
+    return crds | chart_files()
 
 
 def differences(root: Path) -> list[str]:
