@@ -73,6 +73,15 @@ images_make_base() {
   rm -f "$tar"
 }
 
+# images_forget_base ENGINE: the next build takes today's Debian packages.
+images_forget_base() {
+  if [ "$1" = docker ]; then
+    docker pull -q debian:$IMAGES_SUITE-slim >&2
+  else
+    buildah rmi --force localhost/hanse-base:$IMAGES_SUITE >/dev/null 2>&1 || true
+  fi
+}
+
 images_base_id() {
   if [ "$1" = docker ]; then
     docker image inspect --format '{{.Id}}' "$2"
@@ -149,39 +158,73 @@ images_build() {
   images_prune "$name"
 }
 
-# images_export ENGINE BASE NAME ARCHIVE. Uncompressed, and as OCI: containerd keeps the manifest as it is, so its digest is the one that pods may name.
+# images_export ENGINE BASE NAME ARCHIVE. Uncompressed, and as OCI: containerd keeps the manifest as it is, so its digest
+# is the one that pods may name.
 images_export() {
   local engine=$1 base=$2 name=$3 archive=$4 digest
   rm -f "$archive.tmp"
   if [ "$engine" = docker ]; then
     images_stage "$engine" "$base" "$name" "hanse/$name:dev"
     docker save --output "$archive.tmp" "hanse/$name:dev"
+    digest=$(tar -xOf "$archive.tmp" index.json 2>/dev/null | images_digest ".*") ||
+      die "$name: the archive has no index.json" "docker must be 25 or newer"
   else
-    # Not `buildah push`: 1.28 compresses what it pushes to an archive, whatever --disable-compression says.
-    images_stage "$engine" "$base" "$name" "oci-archive:$archive.tmp:docker.io/hanse/$name:dev"
+    # Into one OCI layout for all images, where a layer that is there already is not copied again; the archive is packed
+    # from it. (`buildah push` 1.28 compresses for an archive, whatever --disable-compression says.)
+    images_stage "$engine" "$base" "$name" "oci:$IMAGES_CACHE/layout:docker.io/hanse/$name:dev"
+    digest=$(images_digest "docker.io/hanse/$name:dev" <"$IMAGES_CACHE/layout/index.json")
+    images_pack "$name" "$digest" "$archive.tmp"
   fi
-  digest=$(tar -xOf "$archive.tmp" index.json 2>/dev/null | tr -d ' \n' |
-    grep -oE '"digest":"sha256:[0-9a-f]{64}"' | head -n 1 | cut -d'"' -f4)
-  [ -n "$digest" ] || die "$name: the archive has no index.json; docker must be 25 or newer"
   mv "$archive.tmp" "$archive"
   printf '"%s": {"ref": "hanse/%s@%s", "tag": "hanse/%s:dev", "digest": "%s", "archive": "%s", "size": %s}\n' \
     "$name" "$name" "$digest" "$name" "$digest" "$archive" "$(stat -c %s "$archive")" >"${archive%.tar}.json"
 }
 
+# images_digest REFERENCE: reads an index.json, prints the digest of the manifest that is called so.
+images_digest() {
+  tr -d ' \n' | sed 's/{"mediaType"/\n&/g' | grep "\"$1\"" | grep -oE '"digest":"sha256:[0-9a-f]{64}"' | head -n 1 | cut -d'"' -f4
+}
+
+# images_pack NAME DIGEST ARCHIVE: from the common layout, with an index that names this image only.
+images_pack() {
+  local layout=$IMAGES_CACHE/layout work blob members=() manifest=$IMAGES_CACHE/layout/blobs/sha256/${2#sha256:}
+  for blob in "$2" $(grep -oE '"digest":"sha256:[0-9a-f]{64}"' "$manifest" | cut -d'"' -f4); do
+    members+=("blobs/sha256/${blob#sha256:}")
+  done
+  work=$(mktemp -d)
+  printf '{"schemaVersion":2,"manifests":[{"mediaType":"%s","digest":"%s","size":%s,"annotations":{"%s":"%s","%s":"%s"}}]}' \
+    application/vnd.oci.image.manifest.v1+json "$2" "$(stat -c %s "$manifest")" \
+    io.containerd.image.name "docker.io/hanse/$1:dev" org.opencontainers.image.ref.name dev >"$work/index.json"
+  tar -cf "$3" -C "$layout" oci-layout "${members[@]}" -C "$work" index.json
+  rm -rf "$work"
+}
+
+# images_prune NAME: its older archives, and the layers that no archive holds any more.
 images_prune() {
-  local file
-  find "$IMAGES_CACHE" -maxdepth 1 -regextype posix-extended -regex ".*/$1-[0-9a-f]{16}\.tar" -printf '%T@ %p\n' |
-    sort -rn | tail -n "+$((IMAGES_KEPT + 1))" | while read -r _ file; do
+  local file layout=$IMAGES_CACHE/layout
+  images_archives "$1" tar | tail -n "+$((IMAGES_KEPT + 1))" | while read -r file; do
     rm -f "$file" "${file%.tar}.json"
   done
+  [ -d "$layout/blobs/sha256" ] || return 0
+  for file in "$IMAGES_CACHE"/*.json; do
+    file=$(grep -oE '"digest": "sha256:[0-9a-f]{64}' "$file" | head -n 1 | cut -d: -f3)
+    [ -z "$file" ] || [ ! -f "$layout/blobs/sha256/$file" ] || { echo "$file"; cat "$layout/blobs/sha256/$file"; }
+  done | grep -oE '[0-9a-f]{64}' | sort -u >"$layout/keep"
+  [ -s "$layout/keep" ] || return 0 # an empty list of patterns would match nothing and remove all
+  find "$layout/blobs/sha256" -type f | { grep -vFf "$layout/keep" || true; } | xargs -r rm -f
+}
+
+# images_archives NAME SUFFIX: its files in the cache, the newest first.
+images_archives() {
+  find "$IMAGES_CACHE" -maxdepth 1 -regextype posix-extended -regex ".*/$1-[0-9a-f]{16}\.$2" -printf '%T@ %p\n' |
+    sort -rn | cut -d' ' -f2-
 }
 
 # The newest archive of each image that was built, in one file, replaced in one step.
 images_manifest() {
   local name json entries=()
   for name in $IMAGES_ALL; do
-    json=$(find "$IMAGES_CACHE" -maxdepth 1 -regextype posix-extended -regex ".*/$name-[0-9a-f]{16}\.json" \
-      -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d' ' -f2-)
+    json=$(images_archives "$name" json | head -n 1)
     [ -z "$json" ] || entries+=("$(cat "$json")")
   done
   [ ${#entries[@]} -gt 0 ] || return 0
