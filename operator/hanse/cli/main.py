@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from hanse.api.rbac import DEFAULT_SERVICE_ACCOUNT
-from hanse.cli.errors import CliError, Interrupted, ManifestError
+from hanse.cli.errors import CliError, Interrupted, ManifestError, UsageError
 
 app = typer.Typer(
     name="hanse",
@@ -146,11 +146,16 @@ def model_predict(
         str | None, typer.Option(help="One record: values in the order of the features, or name=value, by comma.")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="A CSV file with a header; further columns are passed over.")] = None,
+    npz: Annotated[Path | None, typer.Option(help="Images, for a vision model.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score records with a model: numpy only, on this machine."""
+    """Score records with a model of a built-in app: numpy only, on this machine."""
     from hanse.cli.modelcommands import predict
 
-    predict(file, row, csv, out)
+    given = [(o, str(v)) for o, v in (("row", row), ("csv", csv), ("npz", npz)) if v is not None]
+    if len(given) != 1:
+        raise UsageError("Give one of --row, --csv and --npz", "What the model takes: hanse model show FILE")
+    predict(file, given[0], out, as_json=json)
 
 
 @app.command("owner-rbac")

@@ -5,12 +5,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hanse.cli.errors import ModelError, UsageError
+from hanse.cli.errors import ModelError
 from hanse.cli.modelfile import file_digest, read_header
 
 
@@ -39,17 +40,30 @@ def _short(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
-def predict(file: Path, row: str | None, csv: Path | None, console: Console) -> None:
-    """Hand the file to the runtime's numpy predictor, in a process of its own (programs do not import each other)."""
-    if (row is None) == (csv is None):
-        raise UsageError("Give either --row or --csv", "For example: --row 30000,2,1,29")
+def predict(file: Path, source: tuple[str, str], console: Console, *, as_json: bool = False) -> None:
+    """Hand the file to the runtime's numpy predictor, in a process of its own (programs do not import each other).
+
+    `source` is the option and its value: row, csv or npz.
+    """
     read_header(file)
-    arguments = ["--row", row] if row is not None else ["--csv", str(csv)]
-    command = [sys.executable, "-m", "hanse.runtime.aggregation.predict", str(file), *arguments]
+    option, value = source
+    command = [sys.executable, "-m", "hanse.runtime.predict", str(file), f"--{option}={value}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise ModelError(
-            lines[-1] if lines else f"the predictor ended with {done.returncode}", f"hanse model show {file}"
-        )
-    console.print(done.stdout.rstrip(), markup=False, highlight=False, soft_wrap=True)
+        words = done.stderr.strip().splitlines()
+        message = words[-1] if words else f"the predictor ended with {done.returncode}"
+        raise ModelError(message, f"What the model takes: hanse model show {file}")
+    if as_json:
+        console.print(done.stdout, markup=False, highlight=False, soft_wrap=True)
+        return
+    for line in prediction_lines(json.loads(done.stdout)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def prediction_lines(result: dict[str, Any]) -> list[str]:
+    """One line a record: the probability of the label, or the class and its probability."""
+    label, probabilities = result["label"], result["probabilities"]
+    classes = result.get("classes")
+    if classes is None:
+        return [f"probability of {label} = 1: {p:.4f}" for p in probabilities]
+    return [f"{label or 'class'}: {c} (probability {p:.4f})" for c, p in zip(classes, probabilities, strict=True)]
