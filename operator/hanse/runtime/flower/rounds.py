@@ -1,0 +1,295 @@
+"""The round loop of the platform's ServerApp: start, rounds, dropouts, early stop, checkpoints, final model.
+
+Called by `server_app` with the real fleet and clock, by the tests with fakes. Knows nothing of Flower.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from hanse.api.conditions import Reason
+from hanse.api.exitcodes import ExitCode
+from hanse.api.paths import Paths
+from hanse.api.runconfig import RunConfig
+from hanse.runtime.aggregation import AggregationError, Arrays, Update, arrays_digest, build_strategy
+from hanse.runtime.aggregation.metrics import NUM_EXAMPLES, stop_rule, weighted_mean
+from hanse.runtime.aggregation.model import ModelFileError, write_model
+from hanse.runtime.flower.rounds_fleet import (
+    EVALUATE,
+    INITIAL,
+    TRAIN,
+    Answer,
+    Clock,
+    Config,
+    Fleet,
+    Question,
+    RunFailedError,
+)
+from hanse.runtime.flower.rounds_gather import Gathering
+from hanse.runtime.flower.rounds_report import Reporter, round_record
+from hanse.runtime.flower.rounds_state import RunState, checkpoint_file
+
+#: What the app or its data cause: asking again with the same model most likely brings the same.
+_APP_CAUSED: Final = frozenset(
+    {
+        Reason.APP_ERROR,
+        Reason.NON_FINITE_UPDATE,
+        Reason.NON_FINITE_METRIC,
+        Reason.UPDATE_MISMATCH,
+        Reason.DATASET_INVALID,
+    }
+)
+#: So many repetitions in a row that fail for such causes alone end the job before startTimeoutSeconds are over.
+_HOPELESS_REPEATS: Final = 3
+_REPEAT_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass
+class Federation:
+    """One run of the round loop."""
+
+    config: RunConfig
+    paths: Paths
+    fleet: Fleet
+    clock: Clock
+    reporter: Reporter
+
+    def __post_init__(self) -> None:
+        self.state = RunState(self.config.job.uid, build_strategy(self.config.aggregation))
+        self.gathering = Gathering(self.config, self.fleet, self.clock, self.reporter)
+
+    def run(self) -> Reason:
+        """All rounds and the model file; Completed or StoppedByMetric. Raises RunFailedError and DrainedError."""
+        resumed = self.state.restore(self._checkpoint)
+        self._publish_state()
+        stopped = self._stops() if resumed else False
+        if not stopped and self.state.completed < self.config.rounds:
+            self.gathering.wait_for_start(self._expected())
+            if not resumed:
+                self._initialise()
+            self.reporter.update(phase="Running")
+        while not stopped and self.state.completed < self.config.rounds:
+            self._round(self.state.completed + 1)
+            stopped = self._stops()
+            last = stopped or self.state.completed == self.config.rounds
+            if last or self.state.completed % self.config.checkpoint_every_rounds == 0:
+                self.state.save(self._checkpoint)
+            self._publish_state()
+        self._write_model()
+        return Reason.STOPPED_BY_METRIC if stopped else Reason.COMPLETED
+
+    @property
+    def _checkpoint(self) -> Path:
+        return checkpoint_file(self.paths.state)
+
+    def _expected(self) -> frozenset[int]:
+        """Whom to wait for at the start; a resumed run does not wait again for who was missing before."""
+        missing = set(self.state.history[-1].missing) if self.state.history else set()
+        return frozenset(p.index for p in self.config.participants if p.name not in missing)
+
+    def _stops(self) -> bool:
+        """Whether a stopWhen rule holds. Judged on the published number, so that a resumed run judges alike."""
+        if not self.state.history:
+            return False
+        metrics = {name: float(text) for name, text in self.state.history[-1].metrics.items()}
+        return stop_rule(self.config.stop_when, metrics) is not None
+
+    def _publish_state(self) -> None:
+        self.reporter.update(
+            completed=self.state.completed, rounds=self.state.history, contributed=self.state.contributed
+        )
+
+    # -- before round 1
+
+    def _initialise(self) -> None:
+        """Initial model from the first participant that has one, then federated statistics if the app wants them."""
+        answer = self._ask_initial()
+        app = answer.records.get("app", {})
+        if not answer.arrays or not _finite(answer.arrays):
+            raise RunFailedError(
+                ExitCode.SERVER_APP_FAILED,
+                "the app's initial model is empty or not finite: check @app.query('initial')",
+            )
+        self.state.arrays = answer.arrays
+        self.state.model_metadata = str(app.get("model", ""))
+        if app.get("statistics"):
+            self.state.statistics = self.gathering.statistics()
+        self.state.save(self._checkpoint)
+
+    def _ask_initial(self) -> Answer:
+        hopeless: set[int] = set()
+        while True:
+            for index in self.gathering.present(None):
+                if index in hopeless:
+                    continue
+                answer = self.fleet.ask(Question(INITIAL, 0), [index], float(self.config.round_timeout_seconds))[index]
+                if answer.failure is None:
+                    self.gathering.enough()
+                    return answer
+                self.reporter.reasons[index] = answer.failure
+                if answer.failure in _APP_CAUSED:
+                    hopeless.add(index)
+                if answer.failure == Reason.APP_ERROR:
+                    raise RunFailedError(
+                        ExitCode.SERVER_APP_FAILED,
+                        'the ClientApp gave no initial model: register @app.query("initial") or name a serverApp',
+                    )
+            self.gathering.short("no initial model", self.gathering.everyone)
+            self.clock.sleep(_REPEAT_PAUSE_SECONDS)
+
+    # -- a round
+
+    def _round(self, number: int) -> None:
+        """Train until a quorum of updates makes the next model, then evaluate it."""
+        started = self.clock.monotonic()
+        self.reporter.update(phase="Running", round_started_at=self.clock.now())
+        seed = int(self.state.random.integers(0, 2**31))
+        present, updates, reasons, arrays = self._train(number, seed)
+        metrics = self._evaluate(number, seed, present, arrays, reasons)
+        in_it = {update.participant for update in updates}
+        missing = [name for name in self.gathering.names(self.gathering.everyone) if name not in in_it]
+        record = round_record(
+            number=number,
+            contributed=len(updates),
+            missing=missing,
+            reasons={name: reasons.get(name, str(Reason.NOT_CONNECTED)) for name in [*missing, *reasons]},
+            seconds=self.clock.monotonic() - started,
+            metrics=metrics,
+            digest=arrays_digest(arrays),
+        )
+        self.state.close_round(record, arrays, [update.participant for update in updates])
+
+    def _train(self, number: int, seed: int) -> tuple[list[int], list[Update], dict[str, str], Arrays]:
+        """Repeat until there are a quorum of updates and a finite aggregate of them."""
+        hopeless = 0
+        while True:
+            present = self.gathering.present(self.state.statistics)
+            config = self._config(number, seed) | self.state.strategy.train_config()
+            answers = self._ask(TRAIN, number, self.state.arrays, config, present)
+            failures = {i: self._refusal(answers[i], self.state.arrays) for i in present}
+            good = [i for i in present if failures[i] is None]
+            reasons = self._note({i: r for i, r in failures.items() if r is not None}, good)
+            if self.config.on_dropout == "Fail" and len(good) < len(self.gathering.everyone):
+                self.gathering.drop(frozenset(good))
+            if len(good) >= self.config.quorum:
+                updates = [self._update(i, answers[i]) for i in good]
+                try:
+                    arrays = self.state.strategy.aggregate(self.state.arrays, updates)
+                    if not _finite(arrays):
+                        raise AggregationError("the aggregate is not finite")
+                except AggregationError as error:
+                    told = f"round {number} is repeated: {error}"
+                else:
+                    self.gathering.enough()
+                    return present, updates, reasons, arrays
+            else:
+                told = f"round {number} is repeated, {len(good)} updates"
+            causes = {r for r in failures.values() if r is not None}
+            hopeless = hopeless + 1 if len(present) >= self.config.quorum and causes <= _APP_CAUSED else 0
+            if hopeless >= _HOPELESS_REPEATS and self.config.on_dropout == "SkipRound":
+                raise RunFailedError(ExitCode.QUORUM_LOST, f"{told}: {_told(reasons)}")
+            self.gathering.short(told, self.gathering.everyone - frozenset(good))
+            self.clock.sleep(_REPEAT_PAUSE_SECONDS)
+
+    def _evaluate(
+        self, number: int, seed: int, present: list[int], arrays: Arrays, reasons: dict[str, str]
+    ) -> dict[str, float]:
+        """Record-weighted means of the participants' metrics; whose reply is refused is named in `reasons`."""
+        answers = self._ask(EVALUATE, number, arrays, self._config(number, seed), present)
+        told: list[tuple[dict[str, float], int]] = []
+        failures: dict[int, Reason] = {}
+        for index in present:
+            answer = answers[index]
+            if (failure := answer.failure or _metric_refusal(answer)) is not None:
+                failures[index] = failure
+            else:
+                told.append((_scalars(answer), int(answer.metrics[NUM_EXAMPLES])))
+        for name, reason in self._note(failures, []).items():
+            reasons.setdefault(name, reason)
+        return weighted_mean(told)
+
+    def _config(self, number: int, seed: int) -> Config:
+        return {"server-round": number, "round-seed": seed}
+
+    def _ask(self, kind: str, number: int, arrays: Arrays, config: Config, to: list[int]) -> dict[int, Answer]:
+        configs: dict[str, Config] = {"config": config}
+        if self.state.statistics is not None:
+            configs["statistics"] = {key: self.state.statistics[key] for key in ("mean", "scale")}
+        question = Question(kind, number, arrays, configs)
+        answers = self.fleet.ask(question, to, float(self.config.round_timeout_seconds))
+        self.reporter.heard(
+            i for i, a in answers.items() if a.failure not in (Reason.ROUND_TIMEOUT, Reason.NOT_CONNECTED)
+        )
+        return answers
+
+    def _note(self, failures: dict[int, Reason], good: list[int]) -> dict[str, str]:
+        """Keep the newest reason of each participant for the progress; the same by name."""
+        for index in good:
+            self.reporter.reasons.pop(index, None)
+        self.reporter.reasons.update({i: str(r) for i, r in failures.items()})
+        return {self.gathering.names([i])[0]: str(r) for i, r in failures.items()}
+
+    def _refusal(self, answer: Answer, current: Arrays) -> Reason | None:
+        """Why an update is not taken. The gate has checked the same; the server does not rely on it."""
+        if answer.failure is not None:
+            return answer.failure
+        arrays = answer.arrays or {}
+        if arrays.keys() != current.keys():
+            return Reason.UPDATE_MISMATCH
+        if any(arrays[n].shape != a.shape or arrays[n].dtype != a.dtype for n, a in current.items()):
+            return Reason.UPDATE_MISMATCH
+        if not _finite(arrays):
+            return Reason.NON_FINITE_UPDATE
+        return _metric_refusal(answer)
+
+    def _update(self, index: int, answer: Answer) -> Update:
+        assert answer.arrays is not None
+        # In the model's order of names: apps may take arrays by position.
+        arrays = {name: answer.arrays[name] for name in self.state.arrays}
+        return Update(self.gathering.names([index])[0], arrays, int(answer.metrics[NUM_EXAMPLES]))
+
+    # -- the end
+
+    def _write_model(self) -> None:
+        metadata = {"hanse": self.state.model_metadata} if self.state.model_metadata else {}
+        metadata |= {"job": f"{self.config.job.namespace}/{self.config.job.name}", "app": self.config.client_app}
+        metadata["rounds"] = str(self.state.completed)
+        if self.state.statistics is not None:
+            metadata["statistics"] = _json(self.state.statistics)
+        path = self.paths.output / self.config.output_path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            model = write_model(path, self.state.arrays, metadata, volume=self.paths.output)
+        except (OSError, ModelFileError) as error:
+            raise RunFailedError(ExitCode.OUTPUT_FAILED, str(error)) from error
+        self.reporter.model = model
+
+
+def _finite(arrays: Arrays) -> bool:
+    return all(bool(np.isfinite(a).all()) for a in arrays.values() if np.issubdtype(a.dtype, np.inexact))
+
+
+def _scalars(answer: Answer) -> dict[str, float]:
+    return {n: float(v) for n, v in answer.metrics.items() if isinstance(v, int | float)}
+
+
+def _metric_refusal(answer: Answer) -> Reason | None:
+    count = answer.metrics.get(NUM_EXAMPLES)
+    if not isinstance(count, int | float) or count < 0:
+        return Reason.UPDATE_MISMATCH
+    values: list[Any] = []
+    for value in answer.metrics.values():
+        values.extend(value if isinstance(value, list) else [value])
+    return None if np.isfinite(np.asarray(values, np.float64)).all() else Reason.NON_FINITE_METRIC
+
+
+def _told(reasons: dict[str, str]) -> str:
+    return ", ".join(f"{name} {reason}" for name, reason in list(reasons.items())[:5])
+
+
+def _json(value: dict[str, Any]) -> str:
+
+    return json.dumps(value, sort_keys=True)

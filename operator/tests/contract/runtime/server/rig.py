@@ -1,0 +1,249 @@
+"""A server pod without Kubernetes: one directory as root, own CA, real processes on loopback. For tests and benchmarks."""
+
+import contextlib
+import datetime
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hanse.api.job import Aggregation
+from hanse.api.participation import JobRef
+from hanse.api.paths import Paths
+from hanse.api.progress import Progress
+from hanse.api.runconfig import RunConfig, ServerParticipant
+
+_DAY = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA that lives as long as the test."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def make(cls) -> "Authority":
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        certificate = (
+            _builder(name, name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(key, certificate)
+
+    def issue(self, directory: Path, common_name: str, *, server: bool) -> None:
+        """ca.crt, tls.crt and tls.key in `directory`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = (
+            _builder(
+                x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]),
+                self.certificate.subject,
+                key.public_key(),
+            )
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )
+        if server:
+            names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self.key, hashes.SHA256())
+        (directory / "ca.crt").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        (directory / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        (directory / "tls.key").write_bytes(_private_pem(key))
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _DAY)
+        .not_valid_after(now + _DAY)
+    )
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    """Poll until `condition` is true; the time-out is generous and only for a test that has failed anyway."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"timed out waiting for {what}")
+
+
+@dataclass
+class Rig:
+    """Root directory, keys and processes of one job."""
+
+    root: Path
+    clients: int = 2
+    settings: dict[str, Any] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.authority = Authority.make()
+        self.node_keys = [ec.generate_private_key(ec.SECP384R1()) for _ in range(self.clients)]
+        self.paths = Paths(self.root / "server")
+        for directory in (self.paths.config, self.paths.shared, self.paths.state, self.paths.output):
+            directory.mkdir(parents=True, exist_ok=True)
+        self.paths.termination_log.parent.mkdir(parents=True, exist_ok=True)
+        self.authority.issue(self.paths.tls, "server", server=True)
+        self.config = RunConfig(**(self._defaults() | self.settings))
+        self.write_config(self.config)
+
+    def write_config(self, config: RunConfig) -> None:
+        self.config = config
+        self.paths.run_config.write_text(config.model_dump_json(by_alias=True))
+
+    def _defaults(self) -> dict[str, Any]:
+        return {
+            "job": JobRef(namespace="consortium", name="job", uid="job-uid-1"),
+            "client_app": "app:app",
+            "participants": [
+                ServerParticipant(name=f"p{i}", index=i, public_key=self.public_pem(i)) for i in range(self.clients)
+            ],
+            "quorum": self.clients,
+            "rounds": 3,
+            "start_timeout_seconds": 60,
+            "round_timeout_seconds": 30,
+            "aggregation": Aggregation(),
+            "server_port": free_port(),
+            "superlink_port": free_port(),
+        }
+
+    def public_pem(self, index: int) -> str:
+        encoded = (
+            self.node_keys[index]
+            .public_key()
+            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+        return encoded.decode()
+
+    def node_key_file(self, index: int) -> Path:
+        """The node's private key as a file, in the form that stock flower-supernode reads."""
+        path = self.root / f"node-{index}.key"
+        path.write_bytes(_private_pem(self.node_keys[index]))
+        return path
+
+    def start(self, name: str, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
+        """Start a process in a group of its own, its output in `<name>.log`."""
+        quiet = {
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+            "FLWR_HOME": str(self.root / f"flwr-{name}"),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        with (self.root / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                list(command),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | quiet | environment,
+                start_new_session=True,
+            )
+        self.processes[name] = process
+        return process
+
+    def start_program(self, name: str, module: str, root: Path | None = None, **environment: str) -> None:
+        command = [sys.executable, "-m", module, "--root", str(root or self.paths.root)]
+        self.start(name, command, **environment)
+
+    def start_superlink(self) -> None:
+        self.start_program("superlink", "hanse.runtime.superlink", POD_NAME="pod-1")
+
+    def start_server(self, pod: str = "pod-1", **environment: str) -> None:
+        self.start_program("server", "hanse.runtime.server", POD_NAME=pod, **environment)
+
+    def start_node(self, index: int, *extra: str, port: int | None = None) -> None:
+        address = f"127.0.0.1:{port or self.config.superlink_port}"
+        program = Path(__file__).with_name("node.py")
+        ca, key = str(self.paths.tls / "ca.crt"), str(self.node_key_file(index))
+        self.start(f"node-{index}", [sys.executable, str(program), address, ca, key, str(index), *extra])
+
+    def progress(self) -> Progress | None:
+        """What the launcher has last written."""
+        with contextlib.suppress(FileNotFoundError):
+            return Progress.model_validate_json((self.paths.shared / "progress.json").read_bytes())
+        return None
+
+    def wait_exit(self, name: str, seconds: float = 60.0) -> int:
+        return self.processes.pop(name).wait(seconds)
+
+    def wait_superlink(self) -> None:
+        url = f"https://127.0.0.1:{self.config.superlink_port}/health"
+
+        def healthy() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(url, verify=str(self.paths.tls / "ca.crt")).status_code == 200
+            return False
+
+        wait_for(healthy, "the SuperLink")
+
+    def log(self, name: str) -> str:
+        return (self.root / f"{name}.log").read_text(errors="replace")
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        process.wait()
+
+    def close(self) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def superlink(root: Path, clients: int = 2, **settings: Any) -> Iterator[Rig]:
+    """A rig whose SuperLink answers."""
+    with Rig(root, clients, settings) as rig:
+        rig.start_superlink()
+        rig.wait_superlink()
+        yield rig
