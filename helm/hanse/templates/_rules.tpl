@@ -57,13 +57,6 @@
   verbs:
   - get
   - patch
-# own children where the cluster checks that
-- apiGroups:
-  - hanse.dev
-  resources:
-  - federatedjobs/finalizers
-  verbs:
-  - update
 # server Jobs and client Jobs
 - apiGroups:
   - batch
@@ -188,13 +181,6 @@
   verbs:
   - get
   - patch
-# own children where the cluster checks that
-- apiGroups:
-  - hanse.dev
-  resources:
-  - participations/finalizers
-  verbs:
-  - update
 # server Jobs and client Jobs
 - apiGroups:
   - batch
@@ -287,13 +273,6 @@
   verbs:
   - get
   - patch
-# own children where the cluster checks that
-- apiGroups:
-  - hanse.dev
-  resources:
-  - federatedjobs/finalizers
-  verbs:
-  - update
 # read identities, datasets and policies
 - apiGroups:
   - hanse.dev
@@ -331,13 +310,6 @@
   verbs:
   - get
   - patch
-# own children where the cluster checks that
-- apiGroups:
-  - hanse.dev
-  resources:
-  - participations/finalizers
-  verbs:
-  - update
 # server Jobs and client Jobs
 - apiGroups:
   - batch

@@ -49,12 +49,10 @@ _O, _C, _P = Where.OPERATOR, Where.COORDINATOR, Where.PARTICIPANT
 TABLE: Final = (
     Grant(GROUP, ("federatedjobs",), (*_READ, "delete"), (_C,), "read jobs; delete at ttlSecondsAfterFinished"),
     Grant(GROUP, ("federatedjobs/status",), ("get", "patch"), (_C,), "write what is known of a job"),
-    Grant(GROUP, ("federatedjobs/finalizers",), ("update",), (_C,), "own children where the cluster checks that"),
     Grant(GROUP, ("participants",), _READ, (_P,), "read identities, datasets and policies"),
     Grant(GROUP, ("participants/status",), ("get", "patch"), (_P,), "say whether a Participant can be used"),
     Grant(GROUP, ("participations",), (*_READ, *_WRITE), (_P,), "ask owners, and sweep what a job left"),
     Grant(GROUP, ("participations/status",), ("get", "patch"), (_P,), "tell owners what happens"),
-    Grant(GROUP, ("participations/finalizers",), ("update",), (_P,), "own children where the cluster checks that"),
     Grant("batch", ("jobs",), (*_READ, *_WRITE), (_C, _P), "server Jobs and client Jobs"),
     Grant("", ("pods",), _READ, (_C, _P), "see why a pod does not run; Jobs create them"),
     Grant("", ("services",), ("get", *_WRITE), (_C,), "the name under which gates reach a job's server"),
