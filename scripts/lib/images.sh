@@ -7,6 +7,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 IMAGES_CACHE=$HANSE_CACHE/images
+mkdir -p "$IMAGES_CACHE"
+IMAGES_WORK=$(mktemp -d) # private to this run; gone with it, because index settings may hold credentials
+trap 'rm -rf "$IMAGES_WORK"' EXIT
 IMAGES_DEFAULT="operator server gate trainer-cpu"
 IMAGES_ALL="$IMAGES_DEFAULT trainer-gpu"
 IMAGES_SUITE=trixie
@@ -104,7 +107,7 @@ images_hash() {
   ) | sha256sum | cut -c1-16
 }
 
-# The host's pip settings without what only makes sense on the host (paths). May hold credentials: the caller removes it.
+# The host's pip settings without what only makes sense on the host (paths).
 images_pip_settings() {
   local file
   echo '[global]'
@@ -119,59 +122,82 @@ images_pip_settings() {
   [ -z "${PIP_DEFAULT_TIMEOUT:-}" ] || echo "timeout = $PIP_DEFAULT_TIMEOUT"
 }
 
-# images_stage ENGINE BASE STAGE OUTPUT: builds one stage of the Dockerfile into OUTPUT (a tag; for buildah, any
-# transport). Chatter goes to a log, shown on failure.
+# images_stage ENGINE BASE STAGE OUTPUT: builds one stage of the Dockerfile into OUTPUT.
 images_stage() {
-  local engine=$1 base=$2 stage=$3 output=$4 ca=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
-  local work log=$IMAGES_CACHE/$3.log rc=0
-  work=$(mktemp -d)
-  images_pip_settings >"$work/pip"
-  local arguments=(--target "$stage" --tag "$output" --build-arg "BASE=$base" --file "$ROOT/images/Dockerfile"
-    --secret "id=pip,src=$work/pip")
-  [ ! -f "$ca" ] || arguments+=(--secret "id=ca,src=$ca")
+  local ca=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} settings=$IMAGES_WORK/pip
+  images_pip_settings >"$settings"
+  local secrets=(--secret "id=pip,src=$settings")
+  [ ! -f "$ca" ] || secrets+=(--secret "id=ca,src=$ca")
+  images_bud "$1" "$4" "$3" "$ROOT" --target "$3" --build-arg "BASE=$2" --file "$ROOT/images/Dockerfile" "${secrets[@]}"
+}
+
+# images_bud ENGINE OUTPUT NAME CONTEXT ARGUMENT...: OUTPUT is a tag; for buildah, any transport. Chatter goes to a log
+# called NAME, shown on failure.
+images_bud() {
+  local engine=$1 output=$2 log=$IMAGES_CACHE/$3.log context=$4 ignore=()
+  shift 4
   if [ "$engine" = docker ]; then
     # Attestations would put an index around the manifest whose digest the pods name.
-    DOCKER_BUILDKIT=1 BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build "${arguments[@]}" "$ROOT" >"$log" 2>&1 || rc=$?
+    DOCKER_BUILDKIT=1 BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --tag "$output" "$@" "$context" >"$log" 2>&1
   else
-    buildah bud --isolation chroot --layers --ignorefile "$ROOT/images/Dockerfile.dockerignore" \
-      "${arguments[@]}" "$ROOT" >"$log" 2>&1 || rc=$?
-  fi
-  rm -rf "$work"
-  [ "$rc" = 0 ] || { tail -n 40 "$log" >&2; die "stage $stage failed; the whole log is $log"; }
+    [ "$context" != "$ROOT" ] || ignore=(--ignorefile "$ROOT/images/Dockerfile.dockerignore")
+    buildah bud --isolation chroot --layers --tag "$output" "${ignore[@]}" "$@" "$context" >"$log" 2>&1
+  fi || { tail -n 40 "$log" >&2; die "the image build failed" "the whole log is $log"; }
 }
 
 # --- archives ---------------------------------------------------------------------------------------------------
 
-# images_build ENGINE BASE NAME: the archive of one image, built unless it is there.
+# images_build ENGINE BASE NAME: the archive of one of ours, built unless it is there.
 images_build() {
-  local engine=$1 base=$2 name=$3 hash archive start=$SECONDS
-  hash=$(images_hash "$name" "$(images_base_id "$engine" "$base")")
-  archive=$IMAGES_CACHE/$name-$hash.tar
+  local hash
+  hash=$(images_hash "$3" "$(images_base_id "$1" "$2")")
+  images_cached "$3" "$hash" images_export "$1" "$3" images_stage "$1" "$2" "$3"
+}
+
+# images_app ENGINE NAME DIRECTORY: a user's own, from DIRECTORY/Dockerfile, which says `ARG TRAINER` and `FROM ${TRAINER}`.
+images_app() {
+  local engine=$1 name=$2 context=$3 trainer hash
+  trainer=$(images_archives trainer-cpu tar | head -n 1)
+  [ -n "$trainer" ] || die "build trainer-cpu first"
+  hash=$({ echo "$trainer"; cd "$context" && find . -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z |
+    xargs -0 sha256sum; } | sha256sum | cut -c1-16)
+  [ "$engine" = docker ] && trainer=hanse/trainer-cpu:dev || trainer=oci-archive:$trainer
+  images_cached "$name" "$hash" images_export "$engine" "$name" images_app_stage "$engine" "$context" "$trainer" "$name"
+}
+
+# images_app_stage ENGINE CONTEXT TRAINER NAME OUTPUT
+images_app_stage() { images_bud "$1" "$5" "$4" "$2" --build-arg "TRAINER=$3" --file "$2/Dockerfile"; }
+
+# images_cached NAME HASH COMMAND...: runs COMMAND... ARCHIVE unless that archive is there.
+images_cached() {
+  local name=$1 archive=$IMAGES_CACHE/$1-$2.tar start=$SECONDS
+  shift 2
   if [ -f "$archive" ] && [ -f "${archive%.tar}.json" ]; then
     note "$name: up to date"
   else
     note "$name: building"
-    images_export "$engine" "$base" "$name" "$archive"
+    "$@" "$archive"
     note "$name: built in $((SECONDS - start)) s"
   fi
   touch "$archive" "${archive%.tar}.json"
   images_prune "$name"
 }
 
-# images_export ENGINE BASE NAME ARCHIVE. Uncompressed, and as OCI: containerd keeps the manifest as it is, so its digest
-# is the one that pods may name.
+# images_export ENGINE NAME BUILD... ARCHIVE: runs BUILD... OUTPUT and packs what it built. Uncompressed, and as OCI:
+# containerd keeps the manifest as it is, so its digest is the one that pods may name.
 images_export() {
-  local engine=$1 base=$2 name=$3 archive=$4 digest
+  local engine=$1 name=$2 archive=${*: -1} digest
+  local build=("${@:3:$#-3}")
   rm -f "$archive.tmp"
   if [ "$engine" = docker ]; then
-    images_stage "$engine" "$base" "$name" "hanse/$name:dev"
+    "${build[@]}" "hanse/$name:dev"
     docker save --output "$archive.tmp" "hanse/$name:dev"
     digest=$(tar -xOf "$archive.tmp" index.json 2>/dev/null | images_digest ".*") ||
       die "$name: the archive has no index.json" "docker must be 25 or newer"
   else
     # Into one OCI layout for all images, where a layer that is there already is not copied again; the archive is packed
     # from it. (`buildah push` 1.28 compresses for an archive, whatever --disable-compression says.)
-    images_stage "$engine" "$base" "$name" "oci:$IMAGES_CACHE/layout:docker.io/hanse/$name:dev"
+    "${build[@]}" "oci:$IMAGES_CACHE/layout:docker.io/hanse/$name:dev"
     digest=$(images_digest "docker.io/hanse/$name:dev" <"$IMAGES_CACHE/layout/index.json")
     images_pack "$name" "$digest" "$archive.tmp"
   fi
@@ -187,16 +213,14 @@ images_digest() {
 
 # images_pack NAME DIGEST ARCHIVE: from the common layout, with an index that names this image only.
 images_pack() {
-  local layout=$IMAGES_CACHE/layout work blob members=() manifest=$IMAGES_CACHE/layout/blobs/sha256/${2#sha256:}
+  local layout=$IMAGES_CACHE/layout blob members=() manifest=$IMAGES_CACHE/layout/blobs/sha256/${2#sha256:}
   for blob in "$2" $(grep -oE '"digest":"sha256:[0-9a-f]{64}"' "$manifest" | cut -d'"' -f4); do
     members+=("blobs/sha256/${blob#sha256:}")
   done
-  work=$(mktemp -d)
   printf '{"schemaVersion":2,"manifests":[{"mediaType":"%s","digest":"%s","size":%s,"annotations":{"%s":"%s","%s":"%s"}}]}' \
     application/vnd.oci.image.manifest.v1+json "$2" "$(stat -c %s "$manifest")" \
-    io.containerd.image.name "docker.io/hanse/$1:dev" org.opencontainers.image.ref.name dev >"$work/index.json"
-  tar -cf "$3" -C "$layout" oci-layout "${members[@]}" -C "$work" index.json
-  rm -rf "$work"
+    io.containerd.image.name "docker.io/hanse/$1:dev" org.opencontainers.image.ref.name dev >"$IMAGES_WORK/index.json"
+  tar -cf "$3" -C "$layout" oci-layout "${members[@]}" -C "$IMAGES_WORK" index.json
 }
 
 # images_prune NAME: its older archives, and the layers that no archive holds any more.
@@ -222,10 +246,9 @@ images_archives() {
 
 # The newest archive of each image that was built, in one file, replaced in one step.
 images_manifest() {
-  local name json entries=()
-  for name in $IMAGES_ALL; do
-    json=$(images_archives "$name" json | head -n 1)
-    [ -z "$json" ] || entries+=("$(cat "$json")")
+  local name entries=()
+  for name in $(images_archives '[a-z0-9-]+' json | sed -E 's/.*\/(.*)-[0-9a-f]{16}\.json/\1/' | sort -u); do
+    entries+=("$(cat "$(images_archives "$name" json | head -n 1)")")
   done
   [ ${#entries[@]} -gt 0 ] || return 0
   { echo '{'; printf '  %s,\n' "${entries[@]}" | sed '$ s/,$//'; echo '}'; } >"$IMAGES_CACHE/manifest.json.tmp"

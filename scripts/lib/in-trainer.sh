@@ -31,16 +31,17 @@ unpack() {
   fi
   mkdir -p "$target.tmp"/{src,proc,dev,sys,tmp,opt/tests}
   mv "$target.tmp" "$target"
+  # Older ones, but not those of the last day: someone may be in one.
+  find "$IMAGES_CACHE/rootfs" -mindepth 1 -maxdepth 1 -mtime +0 ! -path "$target" -exec rm -rf {} +
 }
 
 # An exported lock is what pins pytest for the host's environment; the same versions go in here.
 test_packages() {
   local target=$1 pins
-  pins=$(mktemp)
+  pins=$IMAGES_WORK/pins
   grep -E "^[a-z0-9-]+==" "$ROOT/requirements-dev.lock" 2>/dev/null | sed 's/ .*//' >"$pins" || true
   "$(images_uv)" pip install -q --target "$target.tmp" --python-version 3.13 --python-platform linux --link-mode copy \
     --constraint "$pins" "${TEST_PACKAGES[@]}"
-  rm -f "$pins"
   mv "$target.tmp" "$target"
 }
 
@@ -66,6 +67,7 @@ enter() {
   for name in $(compgen -e); do
     case $name in HANSE_* | PYTEST_* | CI | TERM) names+=("$name=${!name}") ;; esac
   done
+  rm -rf "$IMAGES_WORK" # exec runs no trap
   # shellcheck disable=SC2016  # expanded inside
   exec 9>&- unshare --mount --propagation private bash -euc '
     root=$1 src=$2 tests=$3
