@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import httpx
 from flwr.app import Error, Message, RecordDict
-from flwr.app.message import make_message
+from flwr.app.message import make_message, remove_content_from_message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.common.serde_utils import metadata_from_proto, metadata_to_proto
 from flwr.proto.fleet_pb2 import (
@@ -33,6 +33,7 @@ from flwr.proto.message_pb2 import Metadata as ProtoMetadata
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import (
+    InflatableObject,
     get_all_nested_objects,
     get_object_tree,
     iterate_object_tree,
@@ -46,6 +47,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from hanse.api.paths import Paths
+from hanse.runtime.flower import wire_inline
 
 #: What the SuperLink is told; it takes a node for offline after twice this. Flower's default of 30 s is a minute.
 HEARTBEAT_INTERVAL: Final = 15.0
@@ -141,6 +143,7 @@ class FleetLink:
         )
         self._node: Node | None = None
         self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
+        self._peer_encloses = False
 
     @classmethod
     def open(cls, address: str, paths: Paths) -> "FleetLink":
@@ -177,6 +180,12 @@ class FleetLink:
     def fetch(self, letter: Letter) -> RecordDict | None:
         """The content of a message; None while the sender is still uploading it. Repeat it after an interruption."""
         node, run_id = self._active(), letter.message.metadata.run_id
+        confirm = ConfirmMessageReceivedRequest(node=node, run_id=run_id, message_object_id=letter.tree.object_id)
+        self._peer_encloses = wire_inline.is_enclosed(letter.message, letter.tree)
+        if self._peer_encloses:
+            # It only frees a row at the server: nobody waits for it, and at the end of the run all rows go.
+            self._pool.submit(self._client.ConfirmMessageReceived, confirm)
+            return letter.message.content
         wanted = {tree.object_id for tree in iterate_object_tree(letter.tree)} - letter.objects.keys()
 
         def transfer(object_id: str) -> bool:
@@ -190,7 +199,6 @@ class FleetLink:
 
         if not all(list(self._pool.map(transfer, wanted))):
             return None
-        confirm = ConfirmMessageReceivedRequest(node=node, run_id=run_id, message_object_id=letter.tree.object_id)
         _once(lambda: self._client.ConfirmMessageReceived(confirm))
         message = inflate_object_from_contents(letter.tree.object_id, letter.objects)
         if not isinstance(message, Message):
@@ -206,14 +214,18 @@ class FleetLink:
         self._push(Message(Error(code=code, reason=""), reply_to=_asked(origin)), 0.0)
 
     def _push(self, message: Message, seconds: float) -> None:
-        run_id = message.metadata.run_id
-        with no_object_id_recompute():
-            message.metadata.__dict__["_message_id"] = message.object_id
-            tree, objects = get_object_tree(message), get_all_nested_objects(message)
-        bare = message if message.has_error() else make_message(metadata=message.metadata, content=RecordDict())
+        objects: dict[str, bytes | InflatableObject]
+        if self._peer_encloses and wire_inline.fits(message):
+            announcement, tree, root = wire_inline.enclose(message)
+            objects = {tree.object_id: root}
+        else:
+            with no_object_id_recompute():
+                message.metadata.__dict__["_message_id"] = message.object_id
+                tree, objects = get_object_tree(message), dict(get_all_nested_objects(message))
+            announcement = message_to_proto(remove_content_from_message(message))
         request = PushMessagesRequest(
             node=self._active(),
-            messages_list=[message_to_proto(bare)],
+            messages_list=[announcement],
             message_object_trees=[tree],
             clientapp_runtime_list=[seconds],
         )
@@ -221,17 +233,21 @@ class FleetLink:
 
         def transfer(object_id: str) -> None:
             # Serialised here, one chunk for each transfer at a time: never the whole reply a second time.
+            item = objects[object_id]
             push = PushObjectRequest(
                 node=self._active(),
-                run_id=run_id,
+                run_id=message.metadata.run_id,
                 object_id=object_id,
-                object_content=objects[object_id].deflate(),
+                object_content=item if isinstance(item, bytes) else item.deflate(),
                 session_id=response.session_id,
             )
             if not _once(lambda: self._client.PushObject(push)).stored:
                 raise ServerAway("the server's push session has expired")
 
-        list(self._pool.map(transfer, response.objects_to_push))
+        if len(response.objects_to_push) == 1:
+            transfer(response.objects_to_push[0])
+        else:
+            list(self._pool.map(transfer, response.objects_to_push))
 
     def close(self) -> None:
         """Close the connections."""
