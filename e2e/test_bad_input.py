@@ -131,7 +131,7 @@ def test_a_participant_that_appears_later_heals_the_job(federation: Federation, 
 
 def test_the_spec_of_a_started_job_does_not_change(federation: Federation, name: str) -> None:
     """The API server refuses the edit, whatever the operator does at that moment."""
-    federation.submit(name, OWNERS[:2], rounds=100, app={"config": {"delay": "0.5"}})
+    federation.submit(name, OWNERS[:2], rounds=100, app={"config": {"fail": "slow", "seconds": "0.5"}})
     wait_until("the job has started", lambda: federation.job(name).get("status", {}).get("startTime"), timeout=60)
     with pytest.raises(KubectlError, match="immutable"):
         federation.kube.patch("federatedjob", name, COORDINATOR, {"spec": {"rounds": 3}})

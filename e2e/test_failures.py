@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from e2e.harness import objects
+from e2e.harness import install, objects
 from e2e.harness.federation import Federation, completed, participant_status
 from e2e.harness.kube import condition
 from e2e.harness.session import OWNERS
@@ -95,33 +97,26 @@ def test_out_of_memory_in_a_child(federation: Federation, name: str) -> None:
     assert participant_status(job, OWNERS[0])["reason"] == "OutOfMemory"
 
 
-def test_participants_with_different_features(federation: Federation, name: str) -> None:
+def test_participants_with_different_features(federation: Federation, name: str, tmp_path: Path) -> None:
     """The federated statistics compare the feature lists; both participants are named."""
-    for index, features in enumerate((["value"], ["other"])):
-        schema = {"label": "label", "features": features}
-        federation.kube.apply(
-            objects.participant(
-                f"features-{index}",
-                [objects.dataset("pairs", "pairs", f"pairs-{index}.csv", schema)],
-                namespace=OWNERS[index],
-            )
-        )
-    pytest.importorskip("e2e.test_examples").load_pairs(federation)
     spec = objects.federated_job(
         name, federation.trainer, TWO, dataset="pairs", app={"clientApp": "hanse.runtime.apps.tabular:app"}
     )
-    for index in range(2):
-        spec["spec"]["participants"][index]["participantRef"] = {
-            "namespace": OWNERS[index],
-            "name": f"features-{index}",
-        }
+    for index, feature in enumerate(("value", "other")):
+        data = tmp_path / f"{feature}.csv"
+        data.write_text(f"id,{feature},label\n" + "".join(f"{i},{i % 7},{i % 2}\n" for i in range(40)))
+        install.load_data(federation.kube, TWO[index], "pairs", {"pairs.csv": data}, federation.trainer)
+        schema = {"id": "id", "label": "label", "features": [feature]}
+        datasets = [objects.dataset("pairs", "pairs", "pairs.csv", schema)]
+        federation.kube.apply(objects.participant(f"features-{index}", datasets, namespace=TWO[index]))
+        spec["spec"]["participants"][index]["participantRef"]["name"] = f"features-{index}"
     federation.jobs.append(name)
     federation.kube.apply(spec)
     job = federation.wait(name, "Failed")
     failed = condition(job, "Failed")
     assert failed["reason"] == "FeatureMismatch"
-    assert OWNERS[0] in failed["message"]
-    assert OWNERS[1] in failed["message"]
+    assert TWO[0] in failed["message"]
+    assert TWO[1] in failed["message"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
 
 ROUNDS = 12
-SLOW = {"config": {"delay": "0.5"}}
+SLOW = {"config": {"fail": "slow", "seconds": "0.5"}}
 
 
 def start(federation: Federation, name: str, *, owners: int = 2, **spec: object) -> None:

@@ -16,16 +16,16 @@ from e2e.harness.kube import Kube
 from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
 
-# Every builder of the next version writes one more label on the pods.
+SITE_PACKAGES = "/opt/hanse/lib/python3.13/site-packages"
+# Every builder of the next version writes one more variable into every container.
 CHANGED_BUILDERS = """
 
-_build_pod_template = pod_template
+_container_before = container
 
 
-def pod_template(*args, **kwargs):
-    built = _build_pod_template(*args, **kwargs)
-    built["metadata"].setdefault("labels", {})["hanse.dev/changed"] = "yes"
-    return built
+def container(*args, **kwargs):
+    built = _container_before(*args, **kwargs)
+    return {**built, "env": [*built["env"], {"name": "HANSE_CHANGED", "value": "yes"}]}
 """
 
 
@@ -51,7 +51,7 @@ def test_upgrade_and_rollback_with_a_job_running_restart_no_pod(
     federation: Federation, cluster: Cluster, images: dict[str, install.Image], name: str, tmp_path: Path
 ) -> None:
     kube = federation.kube
-    federation.submit(name, OWNERS[:2], rounds=60, app={"config": {"delay": "0.5"}})
+    federation.submit(name, OWNERS[:2], rounds=60, app={"config": {"fail": "slow", "seconds": "0.5"}})
     federation.wait_round(name, 2)
     before = pods(federation, name)
     newer = variant.with_files(images["operator"], tmp_path / "operator.tar", changed_operator(images["operator"]))
@@ -71,10 +71,12 @@ def test_upgrade_and_rollback_with_a_job_running_restart_no_pod(
 
 
 def changed_operator(image: install.Image) -> dict[str, bytes]:
-    """The module that builds pods, with a change in every pod that it builds."""
-    source = install.ROOT / "operator" / "hanse" / "controller" / "manifests" / "pods.py"
+    """The module that builds pods, with a change in every pod that it builds (and no compiled form of the old one)."""
+    source = install.ROOT / "operator" / "hanse" / "controller" / "manifests" / "common.py"
+    installed = f"{SITE_PACKAGES}/hanse/controller/manifests"
     return {
-        install.installed_path("hanse/controller/manifests/pods.py"): source.read_bytes() + CHANGED_BUILDERS.encode()
+        f"{installed}/common.py": source.read_bytes() + CHANGED_BUILDERS.encode(),
+        f"{installed}/__pycache__/.wh.common.cpython-313.pyc": b"",
     }
 
 

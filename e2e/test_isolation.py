@@ -10,7 +10,7 @@ from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
 
 TWO = OWNERS[:2]
-SLOW = {"config": {"delay": "0.5"}}
+SLOW = {"config": {"fail": "slow", "seconds": "0.5"}}
 
 # Runs in the trainer's container, as the researcher's code would: tries all that it should not reach.
 PROBE = """
@@ -45,8 +45,8 @@ print(json.dumps(found))
 def test_two_jobs_sharing_participants_do_not_meet(federation: Federation, name: str) -> None:
     """Side by side in the same namespaces, with different vector sizes: a mix-up would not even fit."""
     other = f"{name}-b"
-    federation.submit(name, TWO, rounds=5, app={"config": {"delay": "0.3", "size": "3"}})
-    federation.submit(other, TWO, rounds=4, app={"config": {"delay": "0.3", "size": "7"}})
+    federation.submit(name, TWO, rounds=5, app={"config": {"fail": "slow", "seconds": "0.3", "size": "3"}})
+    federation.submit(other, TWO, rounds=4, app={"config": {"fail": "slow", "seconds": "0.3", "size": "7"}})
     first = federation.wait(name, "Complete", timeout=240)
     second = federation.wait(other, "Complete", timeout=240)
     assert (completed(first), completed(second)) == (5, 4)

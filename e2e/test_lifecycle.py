@@ -10,7 +10,7 @@ from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
 
 TWO = OWNERS[:2]
-SLOW = {"config": {"delay": "0.5"}}
+SLOW = {"config": {"fail": "slow", "seconds": "0.5"}}
 
 
 def absent(federation: Federation, owner: str = OWNERS[2]) -> dict[str, object]:

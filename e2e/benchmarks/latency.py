@@ -19,7 +19,7 @@ from e2e.harness.kube import Object, condition, wait_until
 from e2e.harness.session import OWNERS
 
 TWO = OWNERS[:2]
-SLOW = {"config": {"delay": "0.5"}}
+SLOW = {"config": {"fail": "slow", "seconds": "0.5"}}
 
 
 def main() -> None:

@@ -90,12 +90,16 @@ def install_chart(kube: Kube, helm: Path, values: Object, *, wait: bool = True) 
         raise RuntimeError(f"helm: {done.stderr}\n{pods[-3000:]}\n{logs}")
 
 
-def load_data(kube: Kube, owner: str, claim_name: str, files: list[Path], image: str) -> None:
-    """Copy small files into a claim of the owner's, through a ConfigMap and a Job; only kubectl is needed."""
+def load_data(kube: Kube, owner: str, claim_name: str, files: dict[str, Path], image: str) -> None:
+    """Copy small files (name in the claim -> file here) into a claim of the owner's; only kubectl is needed."""
     name = f"load-{claim_name}"
     if kube.find("job", name, owner):
         return
-    kube.apply(claim(claim_name, owner), data_config_map(name, owner, files))
+    if kube.find("persistentvolumeclaim", claim_name, owner) is None:
+        kube.apply(claim(claim_name, owner))
+    # Not applied: the annotation or the managed fields of a file this large would not fit.
+    kube.delete("configmap", name, owner)
+    kube.create(data_config_map(name, owner, files))
     kube.create(load_job(name, owner, name, claim_name, image))
     wait_until(
         f"data of {owner} loaded",

@@ -76,9 +76,9 @@ def federated_job(name: str, image: str, owners: list[str], *, dataset: str = "n
     }
 
 
-def data_config_map(name: str, namespace: str, files: list[Path]) -> Object:
-    """Small files (together under 1 MiB) on their way into a claim."""
-    data = {path.name: base64.b64encode(path.read_bytes()).decode() for path in files}
+def data_config_map(name: str, namespace: str, files: dict[str, Path]) -> Object:
+    """Small files (name in the claim -> file here; together under 1 MiB) on their way into a claim."""
+    data = {target: base64.b64encode(path.read_bytes()).decode() for target, path in files.items()}
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": data}
 

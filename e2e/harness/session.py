@@ -16,6 +16,7 @@ from e2e.harness.install import Image, choose_backend
 from e2e.harness.kube import Kube
 
 OWNERS = ["bank-a", "bank-b", "bank-c"]
+HOSPITALS = ["hospital-a", "hospital-b"]
 _DATA = "value\n1\n2\n3\n"
 
 
@@ -59,12 +60,13 @@ def load_images(cluster: Cluster) -> dict[str, Image]:
 
 def install_hanse(kube: Kube, images: dict[str, Image], scratch: Path) -> None:
     """The chart, and an owner's namespace, claim and Participant for each of OWNERS."""
-    kube.apply(objects.namespace(objects.COORDINATOR), *(objects.namespace(owner) for owner in OWNERS))
-    install.install_chart(kube, binaries.ensure(["helm"])["helm"], install.helm_values(images, OWNERS))
+    kube.apply(*(objects.namespace(name) for name in (objects.COORDINATOR, *OWNERS, *HOSPITALS)))
+    values = install.helm_values(images, [*OWNERS, *HOSPITALS])
+    install.install_chart(kube, binaries.ensure(["helm"])["helm"], values)
     data = scratch / "numbers.csv"
     data.write_text(_DATA)
     for owner in OWNERS:
-        install.load_data(kube, owner, "numbers", [data], images["trainer-cpu"].ref)
+        install.load_data(kube, owner, "numbers", {data.name: data}, images["trainer-cpu"].ref)
         kube.apply(objects.participant(owner, [objects.dataset("numbers", "numbers", data.name)]))
 
 

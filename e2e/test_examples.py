@@ -1,0 +1,71 @@
+"""Each example as its README says, on a cluster; the model is scored on held-out records that no pod has seen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from e2e.harness import examples
+from e2e.harness.federation import Federation, completed
+from e2e.harness.install import Image
+from e2e.harness.kube import Kube
+from e2e.harness.objects import COORDINATOR
+
+HANSE = Path(sys.executable).with_name("hanse")
+
+
+def hanse(kube: Kube, *args: str) -> str:
+    """The hanse command on the test's cluster."""
+    done = subprocess.run(
+        [str(HANSE), *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KUBECONFIG": str(kube.kubeconfig)},
+        check=False,
+    )
+    assert done.returncode == 0, f"hanse {' '.join(args)}: {done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def fetched(federation: Federation, job: str, directory: Path) -> Path:
+    """The model, through `hanse model get`, which checks its digest."""
+    model = directory / f"{job}.safetensors"
+    hanse(federation.kube, "model", "get", job, "-n", COORDINATOR, "-o", str(model))
+    return model
+
+
+def test_credit(federation: Federation, images: dict[str, Image], tmp_path: Path) -> None:
+    """Three banks, 20 rounds; what a user sees in kubectl, and the model's score."""
+    kube, credit = federation.kube, examples.credit()
+    federation.jobs.append(credit.name)
+    examples.submit(kube, credit, images)
+    kube.run(
+        "wait", "--for=condition=Complete", "federatedjob/credit", "-n", COORDINATOR, "--timeout=420s", timeout=450
+    )
+    job = federation.job(credit.name)
+    assert completed(job) == 20
+    assert len(job["status"]["rounds"]) == 20
+    columns = kube.run("get", "fj", "-n", COORDINATOR).splitlines()
+    assert columns[0].split() == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "AGE"]
+    row = next(line for line in columns if line.startswith("credit ")).split()
+    assert row[1:4] == ["Complete", "20/20", "3/3"]
+    assert row[4].startswith("auc=0.7")
+    story = kube.run("describe", "fj", credit.name, "-n", COORDINATOR)
+    for event in ("Accepted", "Started", "Complete"):
+        assert event in story
+    model = fetched(federation, credit.name, tmp_path)
+    scores = examples.score(model, credit)
+    assert scores["auc"] >= 0.770, scores
+    assert "probability of default-payment-next-month" in examples.predict_one(model, credit)
+
+
+def test_images(federation: Federation, images: dict[str, Image], tmp_path: Path) -> None:
+    """Two hospitals with skewed labels reach the accuracy that the example promises."""
+    scans = examples.images()
+    federation.jobs.append(scans.name)
+    examples.submit(federation.kube, scans, images)
+    federation.wait(scans.name, "Complete", timeout=420)
+    scores = examples.score_images(fetched(federation, scans.name, tmp_path), scans)
+    assert scores["accuracy"] >= 0.95, scores
