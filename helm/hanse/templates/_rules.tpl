@@ -39,15 +39,23 @@
   - patch
 {{- end -}}
 {{- define "hanse.rules.coordinator" -}}
-# read jobs; delete at ttlSecondsAfterFinished
+# watch what it serves
+- apiGroups:
+  - hanse.dev
+  resources:
+  - federatedjobs
+  - participants
+  - participations
+  verbs:
+  - get
+  - list
+  - watch
+# delete at ttlSecondsAfterFinished
 - apiGroups:
   - hanse.dev
   resources:
   - federatedjobs
   verbs:
-  - get
-  - list
-  - watch
   - delete
 # write what is known of a job
 - apiGroups:
@@ -144,11 +152,13 @@
   - patch
 {{- end -}}
 {{- define "hanse.rules.participant" -}}
-# read identities, datasets and policies
+# watch what it serves
 - apiGroups:
   - hanse.dev
   resources:
+  - federatedjobs
   - participants
+  - participations
   verbs:
   - get
   - list
@@ -167,9 +177,6 @@
   resources:
   - participations
   verbs:
-  - get
-  - list
-  - watch
   - create
   - patch
   - delete
@@ -255,15 +262,23 @@
   - patch
 {{- end -}}
 {{- define "hanse.rules.namespaces" -}}
-# read jobs; delete at ttlSecondsAfterFinished
+# watch what it serves
+- apiGroups:
+  - hanse.dev
+  resources:
+  - federatedjobs
+  - participants
+  - participations
+  verbs:
+  - get
+  - list
+  - watch
+# delete at ttlSecondsAfterFinished
 - apiGroups:
   - hanse.dev
   resources:
   - federatedjobs
   verbs:
-  - get
-  - list
-  - watch
   - delete
 # write what is known of a job
 - apiGroups:
@@ -273,15 +288,6 @@
   verbs:
   - get
   - patch
-# read identities, datasets and policies
-- apiGroups:
-  - hanse.dev
-  resources:
-  - participants
-  verbs:
-  - get
-  - list
-  - watch
 # say whether a Participant can be used
 - apiGroups:
   - hanse.dev
@@ -296,9 +302,6 @@
   resources:
   - participations
   verbs:
-  - get
-  - list
-  - watch
   - create
   - patch
   - delete

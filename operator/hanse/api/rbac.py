@@ -47,11 +47,12 @@ _WRITE: Final = ("create", "patch", "delete")
 _O, _C, _P = Where.OPERATOR, Where.COORDINATOR, Where.PARTICIPANT
 
 TABLE: Final = (
-    Grant(GROUP, ("federatedjobs",), (*_READ, "delete"), (_C,), "read jobs; delete at ttlSecondsAfterFinished"),
+    # One watch for each kind and served namespace: the kinds that a namespace has none of are read there too.
+    Grant(GROUP, ("federatedjobs", "participants", "participations"), _READ, (_C, _P), "watch what it serves"),
+    Grant(GROUP, ("federatedjobs",), ("delete",), (_C,), "delete at ttlSecondsAfterFinished"),
     Grant(GROUP, ("federatedjobs/status",), ("get", "patch"), (_C,), "write what is known of a job"),
-    Grant(GROUP, ("participants",), _READ, (_P,), "read identities, datasets and policies"),
     Grant(GROUP, ("participants/status",), ("get", "patch"), (_P,), "say whether a Participant can be used"),
-    Grant(GROUP, ("participations",), (*_READ, *_WRITE), (_P,), "ask owners, and sweep what a job left"),
+    Grant(GROUP, ("participations",), _WRITE, (_P,), "ask owners, and sweep what a job left"),
     Grant(GROUP, ("participations/status",), ("get", "patch"), (_P,), "tell owners what happens"),
     Grant("batch", ("jobs",), (*_READ, *_WRITE), (_C, _P), "server Jobs and client Jobs"),
     Grant("", ("pods",), _READ, (_C, _P), "see why a pod does not run; Jobs create them"),
