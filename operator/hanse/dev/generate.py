@@ -11,13 +11,15 @@ from pathlib import Path
 
 from hanse.dev.chart import chart_files
 from hanse.dev.crds import KINDS, build_crd
+from hanse.dev.reference import PATH as REFERENCE_PATH
+from hanse.dev.reference import reference
 from hanse.dev.text import header, to_yaml
 
 
 def outputs() -> dict[str, str]:
     """Every generated file, by path from the repository's root."""
     crds = {f"crds/{kind.file_name}": f"# {header()}\n{to_yaml(build_crd(kind))}" for kind in KINDS}
-    return crds | chart_files()
+    return crds | chart_files() | {REFERENCE_PATH: reference()}
 
 
 def differences(root: Path) -> list[str]:

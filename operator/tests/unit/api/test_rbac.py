@@ -37,7 +37,6 @@ def test_jobs_are_only_read_in_a_participants_namespace() -> None:
     assert verbs == {"get", "list", "watch"}
 
 
-
 def test_an_owner_admits_the_operator() -> None:
     role, binding = owner_manifests("bank-a", operator_namespace="hanse-system")
     assert role["metadata"] == binding["metadata"]
