@@ -7,13 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from e2e.cluster.binaries import ensure
+from e2e.cluster.binaries import ensure, links_dir
 from e2e.cluster.proc import run
 
 
 def kubectl(kubeconfig: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run the host's kubectl, else our own build."""
-    program = shutil.which("kubectl") or str(ensure(["kubectl"])["kubectl"])
+    """Run our own build, else the host's kubectl, else build ours."""
+    built = links_dir() / "kubectl"
+    found = str(built) if built.exists() else shutil.which("kubectl")
+    program = found or str(ensure(["kubectl"])["kubectl"])
     return run([program, f"--kubeconfig={kubeconfig}", "--request-timeout=20s", *arguments], check=check)
 
 

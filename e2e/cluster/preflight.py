@@ -24,6 +24,7 @@ PACKAGES = {
     "nsenter": "util-linux",
     "sysctl": "procps",
     "modprobe": "kmod",
+    "busybox": "busybox-static",  # the one program in the pods of the clusters' own tests
 }
 # What these packages start by themselves; ours run in each cluster's own namespaces.
 _SERVICES = ("etcd", "containerd")
