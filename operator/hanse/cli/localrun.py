@@ -29,6 +29,8 @@ _TICK_SECONDS: Final = 0.2
 _SIDECAR_RESTARTS: Final = 5
 _CLIENT_RETRIES: Final = 3
 _FAREWELL_SECONDS: Final = 10.0
+#: The launcher lets a checkpoint in progress finish; a second Ctrl-C ends everything at once.
+_DRAIN_SECONDS: Final = 25.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def run_job(job: LocalJob, screen: Screen) -> Result:
     members = tuple(MemberView(m.participant.name) for m in job.members)
     screen.show(View(manifest.name, "Starting", total=spec.rounds, members=members))
     deadline = time.monotonic() + spec.active_deadline_seconds if spec.active_deadline_seconds else None
-    with Processes() as processes:
+    with Processes(grace_seconds=_DRAIN_SECONDS) as processes:
         for program in programs(job, identity):
             processes.start(program)
         watch = _Watch(job, processes, screen)

@@ -143,11 +143,12 @@ def model_show(file: ModelFile) -> None:
 def model_predict(
     file: ModelFile,
     row: Annotated[
-        str | None, typer.Option(help="One record: values in the order of the features, or name=value, by comma.")
+        str | None, typer.Option(help="One record: values in the order of the model's features, by comma.")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="A CSV file with a header; further columns are passed over.")] = None,
-    npz: Annotated[Path | None, typer.Option(help="Images, for a vision model.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="CSV or CSV.gz with a header; other columns are passed over.")
+    ] = None,
+    npz: Annotated[Path | None, typer.Option(help="Images (array `images`), for a vision model.")] = None,
 ) -> None:
     """Score records with a model of a built-in app: numpy only, on this machine."""
     from hanse.cli.modelcommands import predict
@@ -155,7 +156,7 @@ def model_predict(
     given = [(o, str(v)) for o, v in (("row", row), ("csv", csv), ("npz", npz)) if v is not None]
     if len(given) != 1:
         raise UsageError("Give one of --row, --csv and --npz", "What the model takes: hanse model show FILE")
-    predict(file, given[0], out, as_json=json)
+    predict(file, given[0], out)
 
 
 @app.command("owner-rbac")

@@ -1,11 +1,11 @@
 """`hanse model show` and `hanse model predict`."""
 
 import contextlib
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -40,30 +40,25 @@ def _short(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
-def predict(file: Path, source: tuple[str, str], console: Console, *, as_json: bool = False) -> None:
+def predict(file: Path, source: tuple[str, str], console: Console) -> None:
     """Hand the file to the runtime's numpy predictor, in a process of its own (programs do not import each other).
 
     `source` is the option and its value: row, csv or npz.
     """
     read_header(file)
     option, value = source
-    command = [sys.executable, "-m", "hanse.runtime.predict", str(file), f"--{option}={value}"]
+    # With `=`, so that a row that begins with a minus sign is no option.
+    command = [sys.executable, "-m", "hanse.runtime.aggregation.predict", str(file), f"--{option}={value}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()
         message = words[-1] if words else f"the predictor ended with {done.returncode}"
         raise ModelError(message, f"What the model takes: hanse model show {file}")
-    if as_json:
-        console.print(done.stdout, markup=False, highlight=False, soft_wrap=True)
-        return
-    for line in prediction_lines(json.loads(done.stdout)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    text = _one_record(done.stdout) if option == "row" else done.stdout.rstrip()
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def prediction_lines(result: dict[str, Any]) -> list[str]:
-    """One line a record: the probability of the label, or the class and its probability."""
-    label, probabilities = result["label"], result["probabilities"]
-    classes = result.get("classes")
-    if classes is None:
-        return [f"probability of {label} = 1: {p:.4f}" for p in probabilities]
-    return [f"{label or 'class'}: {c} (probability {p:.4f})" for c, p in zip(classes, probabilities, strict=True)]
+def _one_record(table: str) -> str:
+    """The predictor's CSV of a single record as `probability of default: 0.2500`."""
+    header, values = list(csv.reader(table.splitlines()))[:2]
+    return ", ".join(f"{name}: {value}" for name, value in list(zip(header, values, strict=True))[1:])

@@ -4,6 +4,7 @@
 ours (subreaper), so that `stop` finds every descendant.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -119,11 +120,15 @@ class Processes:
                     self._children[name].process.terminate()
                 self.wait(here, self.grace_seconds)
         finally:
-            left = {child.process.pid for child in self._children.values() if child.process.poll() is None}
-            _kill(left | set(descendants(os.getpid())) - self._not_ours)
+            ours = {child.process.pid for child in self._children.values()}
+            orphans = set(descendants(os.getpid())) - self._not_ours - ours
+            _kill(orphans | {c.process.pid for c in self._children.values() if c.process.poll() is None})
             for child in self._children.values():
                 child.process.wait()
                 child.ended = True
+            for pid in orphans:
+                with contextlib.suppress(ChildProcessError):  # its own parent was quicker
+                    os.waitpid(pid, 0)
 
 
 def _spawn(program: Program) -> subprocess.Popen[bytes]:
@@ -156,7 +161,5 @@ def descendants(pid: int) -> list[int]:
 
 def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue

@@ -63,6 +63,7 @@ class RunDirectory:
             return root
         links = Path(tempfile.gettempdir()) / f"hanse-{canonical_hash({'path': str(self.path)})[-12:]}"
         links.mkdir(mode=0o700, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
         link = links / short
         if not link.is_symlink():
             link.symlink_to(root, target_is_directory=True)
@@ -93,6 +94,8 @@ def open_directory(path: Path, namespace: str, name: str, spec: FederatedJobSpec
                 "Resume with the same manifests (only rounds may change), or run without --resume.",
             )
         identity = replace(identity, starts=identity.starts + 1)
+        # Asked for by hand: resumes are counted anew, and a finished run may go on with more rounds.
+        (path / "server/var/lib/hanse/runs.json").unlink(missing_ok=True)
     else:
         identity = Identity(str(uuid.uuid4()), namespace, name, plan_hash(spec), 1)
     path.mkdir(parents=True, exist_ok=True)

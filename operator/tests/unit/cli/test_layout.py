@@ -1,0 +1,132 @@
+"""The run directory holds for each program what its pod would mount, and nothing more."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hanse.api.job import FederatedJobSpec
+from hanse.api.participant import ParticipantSpec
+from hanse.api.runconfig import ClientConfig, RunConfig
+from hanse.cli.errors import CliError, UsageError
+from hanse.cli.layout import Member, free_ports, lay_out
+from hanse.cli.localrun import environment
+from hanse.cli.runcommand import resolve_data
+from hanse.cli.rundir import Identity, RunDirectory, open_directory
+from tests.unit.cli.samples import job, participant
+
+SPEC = FederatedJobSpec.model_validate(job()["spec"])
+OWNERS = {(f"bank-{x}", f"bank-{x}"): ParticipantSpec.model_validate(participant(x)["spec"]) for x in "ab"}
+
+
+def prepared(tmp_path: Path, spec: FederatedJobSpec = SPEC) -> tuple[RunDirectory, Identity, list[Member]]:
+    for x in "ab":
+        (tmp_path / f"{x}.csv").write_text("id,default,age\n")
+    data = [f"bank-{x}/loans={tmp_path / x}.csv" for x in "ab"]
+    members = resolve_data(spec, OWNERS, data)
+    directory = RunDirectory(tmp_path / "run")
+    identity = open_directory(directory.path, "consortium", "credit", spec, resume=False)
+    lay_out(directory, identity, spec, members, tmp_path / "out", ports=(9443, 8000), behind_front=False)
+    return directory, identity, members
+
+
+def test_configs_are_those_of_the_job(tmp_path: Path) -> None:
+    directory, identity, _ = prepared(tmp_path)
+    run = RunConfig.model_validate_json(directory.server.run_config.read_text())
+    assert (run.rounds, run.quorum, run.superlink_port, run.job.uid) == (3, 2, 8000, identity.uid)
+    assert [p.name for p in run.participants] == ["bank-a", "bank-b"]
+    assert run.progress is None
+    client = ClientConfig.model_validate_json(directory.gate(1, "bank-b").client_config.read_text())
+    assert (client.participant, client.index, client.participants) == ("bank-b", 1, 2)
+    assert client.server_address == "127.0.0.1:8000"
+    assert client.dataset.path == "b.csv"
+    assert client.dataset.schema_ is not None
+    assert client.dataset.schema_.label == "default"
+
+
+def test_the_trainer_has_the_data_and_no_key(tmp_path: Path) -> None:
+    directory, _, _ = prepared(tmp_path)
+    gate, trainer = directory.gate(0, "bank-a"), directory.trainer(0, "bank-a")
+    assert (trainer.data / "a.csv").read_text().startswith("id,")
+    assert not any(p.suffix in (".key", ".crt") for p in trainer.root.rglob("*"))
+    assert sorted(p.name for p in gate.tls.iterdir()) == ["ca.crt", "node.key", "tls.crt", "tls.key"]
+    assert not gate.data.exists()
+    (gate.shared / "note").write_text("x")
+    assert (trainer.shared / "note").is_file()
+
+
+def test_keys_are_private(tmp_path: Path) -> None:
+    directory, _, _ = prepared(tmp_path)
+    keys = list(directory.path.rglob("*.key"))
+    assert len(keys) == 5
+    assert {stat.S_IMODE(k.stat().st_mode) for k in keys} == {0o600}
+
+
+def test_sockets_stay_short_however_deep_the_directory_is(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["a-rather-long-directory-name"] * 5)
+    deep.mkdir(parents=True)
+    directory, _, _ = prepared(deep)
+    socket = directory.gate(0, "bank-a").shared / "gate.sock"
+    assert len(str(socket)) < 108
+    assert socket.parent.is_dir()
+    short = directory.server.root.parent
+    directory.remove()
+    assert not short.exists()
+    assert not directory.path.exists()
+
+
+def test_a_resume_keeps_the_identity_and_takes_more_rounds(tmp_path: Path) -> None:
+    directory, identity, members = prepared(tmp_path)
+    (directory.server.state / "checkpoint").write_text("kept")
+    (directory.server.shared / "old").write_text("not kept")
+    more = SPEC.model_copy(update={"rounds": 9})
+    again = open_directory(directory.path, "consortium", "credit", more, resume=True)
+    assert (again.uid, again.starts) == (identity.uid, 2)
+    lay_out(directory, again, more, members, tmp_path / "out", ports=(1, 2), behind_front=False)
+    assert (directory.server.state / "checkpoint").is_file()
+    assert not (directory.server.shared / "old").exists()
+
+
+def test_a_resume_of_another_job_is_refused(tmp_path: Path) -> None:
+    directory, _, _ = prepared(tmp_path)
+    other = SPEC.model_copy(update={"quorum": 1})
+    with pytest.raises(UsageError, match="another spec"):
+        open_directory(directory.path, "consortium", "credit", other, resume=True)
+    with pytest.raises(UsageError, match="holds no run"):
+        open_directory(tmp_path, "consortium", "credit", SPEC, resume=True)
+    (directory.path / "job.json").write_text("{")
+    with pytest.raises(CliError, match="damaged"):
+        open_directory(directory.path, "consortium", "credit", SPEC, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ([], "No data for participant bank-a"),
+        (["bank-a/loans={tmp}"], "No data for participant bank-b"),
+        (["bank-a"], "is not PARTICIPANT/DATASET=PATH"),
+        (["bank-a/loans"], "is not PARTICIPANT/DATASET=PATH"),
+        (["bank-a/loans="], "is not PARTICIPANT/DATASET=PATH"),
+        (["bank-a/loans=/nowhere"], "is not there"),
+        (["bank-a/loans={tmp}", "bank-b/loans={tmp}", "bank-c/loans={tmp}"], "no such participant"),
+        (["bank-a/loans={tmp}", "bank-b/other={tmp}"], "No data for participant bank-b"),
+    ],
+)
+def test_data_that_does_not_fit(tmp_path: Path, data: list[str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        resolve_data(SPEC, OWNERS, [d.format(tmp=tmp_path) for d in data])
+
+
+def test_ports_are_free_and_different() -> None:
+    assert len(set(free_ports(3))) == 3
+
+
+def test_programs_see_the_callers_environment_and_our_code(tmp_path: Path) -> None:
+    directory, _, _ = prepared(tmp_path)
+    outer: dict[str, Any] = {"PATH": "/bin", "PYTHONPATH": "/mine", "OMP_NUM_THREADS": "7"}
+    found = environment(outer, directory.server, "credit-server-1", (tmp_path,), 2)
+    path = found["PYTHONPATH"].split(":")
+    assert path[:2] == [str(tmp_path.resolve()), "/mine"]
+    assert (Path(path[2]) / "hanse" / "cli").is_dir()
+    assert (found["OMP_NUM_THREADS"], found["PATH"], found["POD_NAME"]) == ("7", "/bin", "credit-server-1")
