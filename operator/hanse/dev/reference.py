@@ -59,7 +59,8 @@ def _kind(kind: Kind) -> Iterator[str]:
         mutable = " and ".join(f"`{name}`" for name in MUTABLE_SPEC_FIELDS)
         yield f"Once `status.startTime` is set only {mutable} can be edited in `spec`."
     if kind.frozen:
-        yield f"`spec` cannot be edited, but for `suspend` (by the operator): {', '.join(kind.frozen)} are what was asked."
+        frozen = ", ".join(f"`{name}`" for name in kind.frozen)
+        yield f"{frozen} in `spec` are what was asked and cannot be edited."
     for part in ("spec", "status"):
         yield f"### {kind.kind}.{part}"
         yield _table(["field", "type", "default", "meaning"], _rows(schema["properties"][part], ""))

@@ -91,7 +91,7 @@ def test_secrets_cannot_be_listed(http: httpx.Client, release: list[Manifest], n
         ("create", "", "pods", COORDINATOR),
         ("create", "", "pods/exec", OWNERS[0]),
         ("get", "", "pods/log", OWNERS[0]),
-        ("list", "hanse.dev", "federatedjobs", OWNERS[0]),
+        ("patch", "hanse.dev", "federatedjobs/status", OWNERS[0]),
         ("create", "batch", "jobs", RELEASE),
         ("create", "rbac.authorization.k8s.io", "rolebindings", OWNERS[0]),
         ("impersonate", "", "serviceaccounts", OWNERS[0]),
