@@ -1,0 +1,66 @@
+"""From an object to the keys whose plans depend on it. Used by handlers and resync."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hanse.api import names
+from hanse.controller import kinds
+from hanse.controller.cache import Cache
+from hanse.controller.queue import Key
+from hanse.controller.views import Custom, View
+
+_OWN = frozenset({kinds.FEDERATED_JOB.kind, kinds.PARTICIPANT.kind, kinds.PARTICIPATION.kind})
+
+
+def own_key(raw: Mapping[str, Any]) -> Key | None:
+    """The key of an object of our own kinds."""
+    kind, metadata = raw.get("kind", ""), raw.get("metadata") or {}
+    return Key(kind, metadata.get("namespace", ""), metadata.get("name", "")) if kind in _OWN else None
+
+
+def keys(view: View, cache: Cache) -> Iterator[Key]:
+    """What to visit when this object has changed or is gone."""
+    kind = view.meta.kind
+    if kind in _OWN:
+        yield Key(kind, view.meta.namespace, view.meta.name)
+    if kind == kinds.PARTICIPATION.kind and isinstance(view, Custom):
+        reference = view.spec.get("jobRef") or {}
+        yield Key(kinds.FEDERATED_JOB.kind, reference.get("namespace", ""), reference.get("name", ""))
+    elif kind == kinds.PARTICIPANT.kind:
+        yield from _users(view, cache)
+    elif kind in (kinds.JOB.kind, kinds.POD.kind):
+        yield from _parent(view)
+
+
+def _parent(view: View) -> Iterator[Key]:
+    labels = view.meta.labels
+    job, namespace, uid = (
+        labels.get(label, "") for label in (names.LABEL_JOB, names.LABEL_JOB_NAMESPACE, names.LABEL_JOB_UID)
+    )
+    participant = labels.get(names.LABEL_PARTICIPANT)
+    if participant is None:
+        yield Key(kinds.FEDERATED_JOB.kind, namespace, job)
+    else:
+        name = names.participation_name(job, participant, uid)
+        yield Key(kinds.PARTICIPATION.kind, view.meta.namespace, name)
+
+
+def _users(view: View, cache: Cache) -> Iterator[Key]:
+    """Jobs that wait for a Participant, and Participations that it governs."""
+    here = (view.meta.namespace, view.meta.name)
+    for job in cache.customs(kinds.FEDERATED_JOB):
+        if job.status.get("startTime"):
+            continue
+        references = (m.get("participantRef") or {} for m in job.spec.get("participants") or [])
+        if any((r.get("namespace"), r.get("name")) == here for r in references):
+            yield Key(kinds.FEDERATED_JOB.kind, job.meta.namespace, job.meta.name)
+    for participation in cache.customs(kinds.PARTICIPATION):
+        name = (participation.spec.get("participantRef") or {}).get("name")
+        if (participation.meta.namespace, name) == here:
+            yield Key(kinds.PARTICIPATION.kind, participation.meta.namespace, participation.meta.name)
+
+
+def followers(job: Custom, cache: Cache) -> Iterator[Key]:
+    """The Participations of a job: they repeat its count of contributed rounds."""
+    for view in cache.of_job(kinds.PARTICIPATION, job.meta.uid):
+        yield Key(kinds.PARTICIPATION.kind, view.meta.namespace, view.meta.name)

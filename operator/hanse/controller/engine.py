@@ -1,0 +1,149 @@
+"""One visit to one object: observe, plan, act, write status once, tell. Called by the queue's workers for each key."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from hanse.api.conditions import Reason
+from hanse.api.meta import clip_message
+from hanse.controller import errors, kinds
+from hanse.controller.cache import Cache
+from hanse.controller.clock import Clock
+from hanse.controller.door import Door
+from hanse.controller.events import Recorder
+from hanse.controller.execute import AuthorityMissing, Executor
+from hanse.controller.kinds import Kind
+from hanse.controller.log import get_logger
+from hanse.controller.metrics import Metrics
+from hanse.controller.observe import Observer, parse_status
+from hanse.controller.queue import Key, WorkQueue
+from hanse.controller.reconcile import job as job_plan
+from hanse.controller.reconcile import participant as participant_plan
+from hanse.controller.reconcile import participation as participation_plan
+from hanse.controller.reconcile.acceptance import permission_hint
+from hanse.controller.reconcile.model import Plan, Problem
+from hanse.controller.views import Custom
+
+SWEEP: Final = Key("Sweep")
+_log = get_logger(__name__)
+
+
+class Engine:
+    """Wires the parts together; holds nothing but each key's last problem."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        door: Door,
+        queue: WorkQueue,
+        clock: Clock,
+        observer: Observer,
+        executor: Executor,
+        recorder: Recorder,
+        metrics: Metrics,
+        sweep: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._cache = cache
+        self._door = door
+        self._queue = queue
+        self._clock = clock
+        self._observer = observer
+        self._executor = executor
+        self._recorder = recorder
+        self._metrics = metrics
+        self._sweep = sweep
+        self._problems: dict[Key, Problem] = {}
+
+    async def run(self, key: Key) -> bool:
+        """One visit; False when it has to be repeated."""
+        started = time.perf_counter()
+        structlog.contextvars.bind_contextvars(kind=key.kind, namespace=key.namespace, name=key.name)
+        try:
+            await self._visit(key)
+        except errors.Conflict:
+            # Somebody wrote in between; the watch brings what they wrote.
+            self._queue.add(key, 0.2)
+        except (errors.ApiProblem, AuthorityMissing) as error:
+            _log.warning("visit failed", error=str(error), error_type=type(error).__name__)
+            self._metrics.failed(key.kind)
+            return False
+        except Exception:  # noqa: BLE001 - a bug in one object's plan must not stop the others
+            _log.exception("visit crashed")
+            self._metrics.failed(key.kind)
+            return False
+        finally:
+            self._metrics.visited(key.kind, time.perf_counter() - started)
+            structlog.contextvars.clear_contextvars()
+        return True
+
+    async def _visit(self, key: Key) -> None:
+        if key == SWEEP:
+            await self._sweep()
+            return
+        kind = kinds.BY_NAME[key.kind]
+        view = self._cache.custom(kind, key.namespace, key.name)
+        if view is None:
+            self._problems.pop(key, None)
+            return
+        plan = await self._plan(key, view)
+        if plan is None:
+            return
+        failed = await self._act(key, plan)
+        await self._write(kind, view, plan)
+        if failed is not None:
+            raise failed
+        if plan.after is not None:
+            self._queue.add(key, plan.after)
+
+    async def _plan(self, key: Key, view: Custom) -> Plan | None:
+        problem = self._problems.get(key)
+        now = self._clock.now()
+        match key.kind:
+            case kinds.FEDERATED_JOB.kind:
+                return job_plan.plan(await self._observer.job(view, problem), now)
+            case kinds.PARTICIPATION.kind:
+                observed = await self._observer.participation(view, problem)
+                return participation_plan.plan(observed, now) if observed is not None else None
+            case _:
+                return participant_plan.plan(await self._observer.participant(view), now)
+
+    async def _act(self, key: Key, plan: Plan) -> errors.ApiProblem | None:
+        """All actions in order; one that fails ends them, and is told by the next visit's status."""
+        for action in plan.actions:
+            try:
+                await self._executor.run(action)
+            except errors.ApiProblem as error:
+                problem = _problem(error)
+                if self._problems.get(key) != problem:
+                    self._problems[key] = problem
+                    self._queue.add(key)
+                return error
+        if plan.actions:
+            self._problems.pop(key, None)
+        return None
+
+    async def _write(self, kind: Kind, view: Custom, plan: Plan) -> None:
+        status = plan.status.to_wire()
+        stored = parse_status(type(plan.status), view.status).to_wire()
+        if (view.status and status == stored) or view.meta.deleting:
+            return
+        meta = view.meta
+        try:
+            answer = await self._door.apply_status(kind, meta.namespace, meta.name, meta.resource_version, status)
+        except errors.Gone:
+            return
+        self._cache.put(answer)
+        for note in plan.notes:
+            await self._recorder.record(kind, meta, note)
+
+
+def _problem(error: errors.ApiProblem) -> Problem:
+    if isinstance(error, errors.Denied):
+        reason = Reason.NAMESPACE_NOT_FOUND if "not found" in str(error) else Reason.PERMISSION_DENIED
+        text = f"{permission_hint(error.namespace)} ({error})" if error.namespace else str(error)
+        return Problem(reason, clip_message(text), error.namespace)
+    text = f"{error.kind} {error.namespace}/{error.name}: {error}"
+    return Problem(Reason.INTERNAL_ERROR, clip_message(text), error.namespace)

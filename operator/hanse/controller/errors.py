@@ -1,0 +1,40 @@
+"""What the API server can refuse, as the rest of the operator sees it.
+
+    ApiProblem                 the call failed; `temporary` says whether trying again can help
+    ├── Denied                 403: a Role is missing, or an admission plugin refused
+    ├── Conflict               409: somebody else wrote in between; read again
+    ├── Gone                   404 where the object had to exist
+    └── Invalid                400 or 422: our own manifest is wrong
+
+Made by `hanse.controller.cluster`, handled by the engine.
+"""
+
+
+class ApiProblem(Exception):
+    """A call to the API server failed."""
+
+    temporary = True
+
+    def __init__(self, message: str, *, kind: str = "", namespace: str = "", name: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.namespace = namespace
+        self.name = name
+
+
+class Denied(ApiProblem):
+    """Not permitted."""
+
+
+class Conflict(ApiProblem):
+    """The object has changed since it was read."""
+
+
+class Gone(ApiProblem):
+    """The object is not there."""
+
+
+class Invalid(ApiProblem):
+    """The API server finds the manifest wrong."""
+
+    temporary = False

@@ -1,0 +1,113 @@
+"""Carries out a plan's actions through the door, each one repeatable. Called by the engine."""
+
+from hanse.api import names
+from hanse.controller import kinds
+from hanse.controller.cache import Cache
+from hanse.controller.clock import Clock
+from hanse.controller.door import Door
+from hanse.controller.manifests import client, server_objects
+from hanse.controller.observe import decode
+from hanse.controller.pki import certificates, nodekeys
+from hanse.controller.pki.certificates import Pair
+from hanse.controller.reconcile.model import (
+    Action,
+    Apply,
+    Create,
+    Delete,
+    EnsureAuthority,
+    EnsureIdentity,
+    EnsureServerTls,
+    SetSuspend,
+)
+from hanse.controller.views import Meta
+
+#: A certificate lives as long as a client Job at the most; a resume makes new ones.
+LEAF_DAYS = 8.0
+#: Kinds whose answers the cache keeps, so that the next visit sees what this one did.
+_CACHED = frozenset(kind.kind for kind in kinds.WATCHED)
+
+
+class AuthorityMissing(Exception):
+    """The job's CA Secret is not there (yet): try again."""
+
+
+class Executor:
+    """Acts for one operator process."""
+
+    def __init__(self, door: Door, cache: Cache, clock: Clock, operator_namespace: str) -> None:
+        self._door = door
+        self._cache = cache
+        self._clock = clock
+        self._namespace = operator_namespace
+
+    async def run(self, action: Action) -> None:
+        """Do it. Every error is the caller's: the next visit tries again."""
+        match action:
+            case EnsureAuthority(job):
+                await self._authority(job)
+            case EnsureServerTls(job):
+                await self._server_tls(job)
+            case EnsureIdentity():
+                await self._identity(action)
+            case Apply(manifest):
+                self._keep(await self._door.apply(manifest))
+            case Create(manifest):
+                self._keep(await self._door.create(manifest))
+            case Delete(kind, namespace, name):
+                await self._door.delete(kinds.BY_NAME[kind], namespace, name)
+            case SetSuspend(namespace, name, suspend):
+                patch = {"spec": {"suspend": suspend}}
+                self._keep(await self._door.merge(kinds.PARTICIPATION, namespace, name, patch))
+
+    def _keep(self, answer: dict[str, object] | None) -> None:
+        if answer is not None and answer.get("kind") in _CACHED:
+            self._cache.put(answer)
+
+    async def _authority(self, job: Meta) -> None:
+        """Index entry first: a CA Secret without one would never be swept."""
+        await self._door.apply(server_objects.build_ca_index(job, self._namespace))
+        pair = certificates.new_authority(f"hanse job {job.uid}", self._clock.now())
+        secret = server_objects.build_ca_secret(job, self._namespace, certificate=pair.certificate, key=pair.key)
+        await self._door.create(secret)
+
+    async def _load_authority(self, job_uid: str) -> Pair:
+        raw = await self._door.get(kinds.SECRET, self._namespace, names.ca_secret_name(job_uid))
+        if raw is None:
+            raise AuthorityMissing(f"Secret {names.ca_secret_name(job_uid)} is not there")
+        return Pair(certificate=decode(raw, "tls.crt"), key=decode(raw, "tls.key"))
+
+    async def _server_tls(self, job: Meta) -> None:
+        authority = await self._load_authority(job.uid)
+        host = names.server_host(job.name, job.namespace)
+        # gates use the host; front, SuperLink and launcher reach each other over loopback
+        sans = (host, f"{host}.cluster.local", names.server_name(job.name), "localhost", "127.0.0.1")
+        pair = certificates.issue(
+            authority, host, self._clock.now(), sans=sans, usage=certificates.SERVER, days=LEAF_DAYS
+        )
+        await self._door.apply(
+            server_objects.build_server_tls(job, ca=authority.certificate, certificate=pair.certificate, key=pair.key)
+        )
+
+    async def _identity(self, action: EnsureIdentity) -> None:
+        """The SuperNode key stays the same for the job's life: it is what the server knows the participant by."""
+        meta, spec = action.participation, action.spec
+        authority = await self._load_authority(spec.job_ref.uid)
+        raw = await self._door.get(kinds.SECRET, meta.namespace, names.client_name(meta.name))
+        node_key = decode(raw, "node.key") if raw is not None else ""
+        san = f"{spec.plan.participant}.{spec.job_ref.name}.{spec.job_ref.namespace}.participant.hanse.dev"
+        pair = certificates.issue(
+            authority,
+            spec.plan.participant,
+            self._clock.now(),
+            sans=(san,),
+            usage=certificates.CLIENT,
+            days=LEAF_DAYS,
+        )
+        secret = client.build_client_secret(
+            meta,
+            spec,
+            certificate=pair.certificate,
+            key=pair.key,
+            node_key=node_key or nodekeys.new_node_key().private,
+        )
+        await self._door.apply(secret)

@@ -1,0 +1,50 @@
+"""kopf's side: `on.event` for each watched kind, straight into cache and queue. Registered by `main`."""
+
+from typing import Any
+
+import kopf
+
+from hanse.controller import dispatch, kinds
+from hanse.controller.cache import Cache
+from hanse.controller.engine import SWEEP
+from hanse.controller.queue import WorkQueue
+from hanse.controller.views import Custom, parse
+
+#: Progress changes a job's status every round; its Participations need not follow each time.
+FOLLOW_SECONDS = 10.0
+
+
+def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue) -> None:
+    """Watch every kind of `kinds.WATCHED`."""
+
+    async def on_event(event: dict[str, Any], **_: Any) -> None:
+        handle(event, cache, queue)
+
+    for kind in kinds.WATCHED:
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(on_event)
+    kopf.on.login(registry=registry, id="pod")(kopf.login_with_service_account)
+    kopf.on.login(registry=registry, id="kubeconfig")(kopf.login_with_kubeconfig)
+
+
+def handle(event: dict[str, Any], cache: Cache, queue: WorkQueue) -> None:
+    """One watch event."""
+    raw = event["object"]
+    view = parse(raw)
+    if event["type"] == "DELETED":
+        cache.remove(view.meta.kind, view.meta.namespace, view.meta.name, view.meta.uid)
+        if view.meta.kind == kinds.FEDERATED_JOB.kind:
+            queue.add(SWEEP)
+    else:
+        view = cache.put(raw)
+    for key in dispatch.keys(view, cache):
+        queue.add(key)
+    if isinstance(view, Custom) and view.meta.kind == kinds.FEDERATED_JOB.kind:
+        for key in dispatch.followers(view, cache):
+            queue.add(key, FOLLOW_SECONDS)
+
+
+async def add_namespace(insights: Any, namespace: str | None) -> None:
+    """Have kopf watch one more namespace: what its own namespace observer does when one appears."""
+    async with insights.revised:
+        insights.namespaces.add(namespace)
+        insights.revised.notify_all()

@@ -1,0 +1,176 @@
+"""What lies in the owner's namespace: the Participation, and from it client Job, config and Secret.
+
+Built by `reconcile.running` (the Participation), `reconcile.participation` and, where a key is inside, by `execute`.
+"""
+
+import json
+from typing import Final
+
+from hanse.api import names
+from hanse.api.participant import Dataset, PodTemplate
+from hanse.api.participation import ParticipationSpec
+from hanse.api.paths import Paths
+from hanse.api.runconfig import ClientConfig
+from hanse.controller.kinds import PARTICIPATION
+from hanse.controller.manifests import common
+from hanse.controller.manifests.common import Manifest, metadata, mount
+from hanse.controller.views import Meta
+
+#: For an app that will not stop and a job that has no deadline of its own.
+DEFAULT_DEADLINE_SECONDS: Final = 7 * 24 * 3600
+ANNOTATION_GENERATION: Final = f"{names.GROUP}/participation-generation"
+_PATHS: Final = Paths()
+
+
+def build_participation(name: str, namespace: str, spec: ParticipationSpec) -> Manifest:
+    """The Participation. No ownerReference reaches across namespaces: the job's uid is a label and is swept."""
+    return {
+        "apiVersion": PARTICIPATION.api_version,
+        "kind": PARTICIPATION.kind,
+        "metadata": metadata(name, namespace, _labels(spec)),
+        "spec": spec.to_wire(),
+    }
+
+
+def build_client_config(meta: Meta, spec: ParticipationSpec, config: ClientConfig) -> Manifest:
+    """client.json."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(names.client_name(meta.name), meta.namespace, _labels(spec), (PARTICIPATION, meta)),
+        "data": {"client.json": json.dumps(config.to_wire(), sort_keys=True, indent=1)},
+    }
+
+
+def build_client_secret(meta: Meta, spec: ParticipationSpec, *, certificate: str, key: str, node_key: str) -> Manifest:
+    """The gate's certificate and SuperNode key."""
+    made = metadata(names.client_name(meta.name), meta.namespace, _labels(spec), (PARTICIPATION, meta))
+    made["annotations"] = {ANNOTATION_GENERATION: str(meta.generation)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": made,
+        "data": common.encoded(
+            {"ca.crt": spec.plan.ca_certificate, "tls.crt": certificate, "tls.key": key, "node.key": node_key}
+        ),
+    }
+
+
+def build_client_job(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTemplate) -> Manifest:
+    """The client Job. With a queue label it starts suspended and is the queue's from then on."""
+    labels = {**_labels(spec), names.LABEL_ROLE: names.ROLE_CLIENT}
+    queue = template.queue_name
+    made: Manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(
+            names.client_name(meta.name),
+            meta.namespace,
+            {**labels, names.LABEL_QUEUE: queue} if queue else labels,
+            (PARTICIPATION, meta),
+        ),
+        "spec": {
+            "backoffLimit": spec.plan.backoff_limit,
+            "completions": 1,
+            "parallelism": 1,
+            "activeDeadlineSeconds": spec.plan.active_deadline_seconds or DEFAULT_DEADLINE_SECONDS,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": common.failure_policy(names.CONTAINER_TRAINER, names.CONTAINER_APP_CHECK),
+            "template": {"metadata": {"labels": labels}, "spec": _pod(meta, spec, dataset, template)},
+        },
+    }
+    if queue:
+        made["spec"]["suspend"] = True
+    return made
+
+
+def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTemplate) -> Manifest:
+    made: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": common.GRACE_SECONDS,
+        "securityContext": common.pod_security(),
+        "initContainers": [_app_check(spec), _gate(spec)],
+        "containers": [_trainer(spec, template)],
+        "volumes": _volumes(meta, dataset),
+    }
+    if template.node_selector:
+        made["nodeSelector"] = dict(template.node_selector)
+    if template.tolerations:
+        made["tolerations"] = [t.to_wire() for t in template.tolerations]
+    if template.runtime_class_name:
+        made["runtimeClassName"] = template.runtime_class_name
+    return made
+
+
+def _app_check(spec: ParticipationSpec) -> Manifest:
+    # No data: the log of this import may reach the FederatedJob.
+    mounts = [mount("config", _PATHS.config), _tmp()]
+    return common.container(
+        names.CONTAINER_APP_CHECK,
+        spec.plan.image,
+        common.program("trainer", "check"),
+        mounts,
+        resources={"requests": {"cpu": "100m", "memory": "128Mi"}},
+    )
+
+
+def _gate(spec: ParticipationSpec) -> Manifest:
+    mounts = [
+        mount("config", _PATHS.config),
+        mount("tls", _PATHS.tls),
+        mount("shared", _PATHS.shared, read_only=False),
+        _tmp(),
+    ]
+    return common.container(
+        names.CONTAINER_GATE,
+        spec.plan.gate_image,
+        common.program("gate"),
+        mounts,
+        restartPolicy="Always",
+        resources={"requests": {"cpu": "50m", "memory": "128Mi"}},
+    )
+
+
+def _trainer(spec: ParticipationSpec, template: PodTemplate) -> Manifest:
+    mounts = [
+        mount("config", _PATHS.config),
+        mount("shared", _PATHS.shared, read_only=False),
+        mount("data", _PATHS.data),
+        _tmp(),
+    ]
+    resources: Manifest = {"requests": {"cpu": "100m", "memory": "256Mi", **template.resources.requests}}
+    if template.resources.limits:
+        resources["limits"] = dict(template.resources.limits)
+        # A request above its limit is refused by the API server; what the owner limits is also what is asked for.
+        for name in ("cpu", "memory"):
+            if name in template.resources.limits and name not in template.resources.requests:
+                del resources["requests"][name]
+    return common.container(
+        names.CONTAINER_TRAINER, spec.plan.image, common.program("trainer"), mounts, resources=resources
+    )
+
+
+def _volumes(meta: Meta, dataset: Dataset) -> list[Manifest]:
+    name = names.client_name(meta.name)
+    claim = dataset.source.persistent_volume_claim.claim_name
+    return [
+        {"name": "config", "configMap": {"name": name}},
+        {"name": "tls", "secret": {"secretName": name, "defaultMode": common.DEFAULT_MODE}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
+        common.empty_dir("shared", common.SHARED_SIZE),
+        common.empty_dir("tmp", common.TMP_SIZE),
+    ]
+
+
+def _tmp() -> Manifest:
+    return mount("tmp", "/tmp", read_only=False)  # noqa: S108 - an emptyDir of this pod
+
+
+def _labels(spec: ParticipationSpec) -> dict[str, str]:
+    job = spec.job_ref
+    return common.labels(
+        job=job.name, namespace=job.namespace, uid=job.uid, **{names.LABEL_PARTICIPANT: spec.plan.participant}
+    )

@@ -1,0 +1,236 @@
+"""Gathers what a plan depends on: the cache first, the API server where the cache may not be trusted.
+
+Called by the engine.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from hanse.api import names
+from hanse.api.job import FederatedJobSpec, FederatedJobStatus
+from hanse.api.meta import ApiModel, clip_message
+from hanse.api.participant import ParticipantSpec, ParticipantStatus
+from hanse.api.participation import ParticipationSpec, ParticipationStatus
+from hanse.controller import errors, kinds
+from hanse.controller.cache import Cache
+from hanse.controller.door import Door
+from hanse.controller.manifests.client import ANNOTATION_GENERATION
+from hanse.controller.pki.nodekeys import public_key_of
+from hanse.controller.progress.store import ProgressStore
+from hanse.controller.reconcile.model import (
+    Defaults,
+    Identity,
+    Lookup,
+    ObservedJob,
+    ObservedParticipant,
+    ObservedParticipation,
+    ParticipationView,
+    Problem,
+)
+from hanse.controller.views import Custom, Meta, parse_meta
+
+ModelT = TypeVar("ModelT", bound=ApiModel)
+
+
+class Observer:
+    """Reads for one operator process."""
+
+    def __init__(self, cache: Cache, door: Door, progress: ProgressStore, defaults: Defaults) -> None:
+        self._cache = cache
+        self._door = door
+        self._progress = progress
+        self._defaults = defaults
+        #: CA certificates by job uid: they never change while a job lives.
+        self._authorities: dict[str, str] = {}
+        #: uids of Participations that a live GET no longer found.
+        self._gone: set[str] = set()
+        self.operator_ca = ""
+
+    async def job(self, view: Custom, problem: Problem | None) -> ObservedJob:
+        """Everything about a FederatedJob."""
+        spec, error = parse_model(FederatedJobSpec, view.spec)
+        status = parse_status(FederatedJobStatus, view.status)
+        meta = view.meta
+        finished = any(c.status == "True" for c in status.conditions if c.type in ("Complete", "Failed"))
+        started = status.start_time is not None
+        fresh = spec is not None and not started
+        return ObservedJob(
+            meta=meta,
+            defaults=self._defaults,
+            spec=spec,
+            spec_error=error,
+            status=status,
+            lookups=await self._lookups(spec) if fresh and spec is not None else {},
+            claims=await self._claims(meta.namespace, spec) if fresh and spec is not None else {},
+            participations=self._participations(meta.uid, status),
+            left=await self._left(meta, spec, status) if started and not finished else frozenset(),
+            ca_certificate=await self._authority(meta.uid) if started and not finished else None,
+            server_job=self._cache.job(meta.namespace, names.server_name(meta.name)),
+            server_pods=tuple(
+                pod
+                for pod in self._cache.pods_of(kinds.POD, meta.uid, meta.namespace)
+                if pod.meta.labels.get(names.LABEL_ROLE) == names.ROLE_SERVER
+            ),
+            progress=self._progress.get(meta.uid),
+            problem=problem,
+            operator_ca=self.operator_ca,
+        )
+
+    def _participations(self, job_uid: str, job: FederatedJobStatus) -> dict[str, ParticipationView]:
+        found = {}
+        for view in self._cache.of_job(kinds.PARTICIPATION, job_uid):
+            if not isinstance(view, Custom):
+                continue
+            spec, _ = parse_model(ParticipationSpec, view.spec)
+            # One that was made anew by somebody else is not the one that was agreed on.
+            if spec is not None and job.participations.get(spec.plan.participant, view.meta.uid) == view.meta.uid:
+                status = parse_status(ParticipationStatus, view.status)
+                found[spec.plan.participant] = ParticipationView(view.meta, spec, status)
+        return found
+
+    async def _lookups(self, spec: FederatedJobSpec) -> dict[tuple[str, str], Lookup]:
+        references = {(m.participant_ref.namespace, m.participant_ref.name) for m in spec.participants}
+        return {reference: await self.lookup(*reference) for reference in sorted(references)}
+
+    async def lookup(self, namespace: str, name: str) -> Lookup:
+        """A Participant: from the cache, or live before it is said to be missing."""
+        view = self._cache.custom(kinds.PARTICIPANT, namespace, name)
+        content: Mapping[str, Any] | None = view.spec if view is not None else None
+        if view is None:
+            try:
+                raw = await self._door.get(kinds.PARTICIPANT, namespace, name)
+            except errors.Denied:
+                return Lookup(denied=True)
+            content = raw.get("spec") if raw is not None else None
+        if content is None:
+            return Lookup()
+        spec, error = parse_model(ParticipantSpec, content)
+        return Lookup(found=spec, invalid=error)
+
+    async def _claims(self, namespace: str, spec: FederatedJobSpec) -> dict[tuple[str, str], bool | None]:
+        wanted = {(namespace, spec.output.claim_name)} if spec.output.claim_name is not None else set()
+        for member in spec.participants:
+            reference = member.participant_ref
+            view = self._cache.custom(kinds.PARTICIPANT, reference.namespace, reference.name)
+            found, _ = parse_model(ParticipantSpec, view.spec) if view is not None else (None, "")
+            dataset = found.dataset(member.dataset) if found is not None else None
+            # What the owner does not allow is not looked at.
+            if dataset is not None and found is not None and namespace in found.policy.namespaces:
+                wanted.add((reference.namespace, dataset.source.persistent_volume_claim.claim_name))
+        return {each: await self._claim(*each) for each in sorted(wanted)}
+
+    async def _claim(self, namespace: str, name: str) -> bool | None:
+        try:
+            return await self._door.get(kinds.CLAIM, namespace, name) is not None
+        except errors.Denied:
+            return None
+
+    async def _left(self, meta: Meta, spec: FederatedJobSpec | None, status: FederatedJobStatus) -> frozenset[str]:
+        """Who had a Participation that is gone: only a live GET that finds none, or another one, says so."""
+        gone = set()
+        for member in spec.participants if spec is not None else ():
+            uid = status.participations.get(member.name)
+            if uid is None:
+                continue
+            namespace = member.participant_ref.namespace
+            name = names.participation_name(meta.name, member.name, meta.uid)
+            if uid in self._gone or not await self._is_there(namespace, name, uid):
+                self._gone.add(uid)
+                gone.add(member.name)
+        return frozenset(gone)
+
+    async def _is_there(self, namespace: str, name: str, uid: str) -> bool:
+        view = self._cache.custom(kinds.PARTICIPATION, namespace, name)
+        if view is not None and view.meta.uid == uid:
+            return True
+        try:
+            raw = await self._door.get(kinds.PARTICIPATION, namespace, name)
+        except errors.Denied:
+            return True  # a Role that was taken away is no farewell
+        return raw is not None and parse_meta(raw).uid == uid
+
+    async def _authority(self, job_uid: str) -> str | None:
+        if job_uid not in self._authorities:
+            namespace = self._defaults.operator_namespace
+            raw = await self._door.get(kinds.SECRET, namespace, names.ca_secret_name(job_uid))
+            if raw is None:
+                return None
+            self._authorities[job_uid] = decode(raw, "tls.crt")
+        return self._authorities[job_uid]
+
+    async def participation(self, view: Custom, problem: Problem | None) -> ObservedParticipation | None:
+        """Everything about a Participation; None when its spec is not one of ours."""
+        spec, _ = parse_model(ParticipationSpec, view.spec)
+        if spec is None:
+            return None
+        meta = view.meta
+        client_job = self._cache.job(meta.namespace, names.client_name(meta.name))
+        return ObservedParticipation(
+            meta=meta,
+            spec=spec,
+            status=parse_status(ParticipationStatus, view.status),
+            participant=await self.lookup(meta.namespace, spec.participant_ref.name),
+            identity=None if client_job is not None or spec.suspend else await self._identity(meta),
+            client_job=client_job,
+            pods=tuple(
+                pod
+                for pod in self._cache.pods_of(kinds.POD, spec.job_ref.uid, meta.namespace)
+                if pod.meta.labels.get(names.LABEL_PARTICIPANT) == spec.plan.participant
+                and pod.meta.labels.get(names.LABEL_ROLE) == names.ROLE_CLIENT
+            ),
+            rounds_contributed=self._contributed(spec),
+            problem=problem,
+        )
+
+    async def _identity(self, meta: Meta) -> Identity | None:
+        raw = await self._door.get(kinds.SECRET, meta.namespace, names.client_name(meta.name))
+        if raw is None or parse_meta(raw).owner_uid != meta.uid:
+            return None
+        annotations = raw["metadata"].get("annotations") or {}
+        return Identity(
+            public_key=public_key_of(decode(raw, "node.key")),
+            generation=int(annotations.get(ANNOTATION_GENERATION, "0")),
+        )
+
+    def _contributed(self, spec: ParticipationSpec) -> int:
+        job = self._cache.custom(kinds.FEDERATED_JOB, spec.job_ref.namespace, spec.job_ref.name)
+        if job is None or job.meta.uid != spec.job_ref.uid:
+            return 0
+        status = parse_status(FederatedJobStatus, job.status)
+        return next((p.rounds_contributed for p in status.participants if p.name == spec.plan.participant), 0)
+
+    async def participant(self, view: Custom) -> ObservedParticipant:
+        """Everything about a Participant."""
+        spec, error = parse_model(ParticipantSpec, view.spec)
+        wanted = {d.source.persistent_volume_claim.claim_name for d in spec.datasets} if spec is not None else set()
+        return ObservedParticipant(
+            meta=view.meta,
+            spec=spec,
+            spec_error=error,
+            status=parse_status(ParticipantStatus, view.status),
+            claims={name: await self._claim(view.meta.namespace, name) for name in sorted(wanted)},
+        )
+
+
+def decode(secret: Mapping[str, Any], key: str) -> str:
+    """One value of a Secret as text."""
+    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()
+
+
+def parse_model(model: type[ModelT], content: Mapping[str, Any]) -> tuple[ModelT | None, str]:
+    """A spec as its model, or None and what is wrong with it."""
+    try:
+        return model.model_validate(content), ""
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return None, clip_message(f"{where}: {first['msg']}" if where else str(first["msg"]))
+
+
+def parse_status(model: type[ModelT], content: Mapping[str, Any]) -> ModelT:
+    """A status as its model; one that an older version wrote otherwise counts as none."""
+    found, _ = parse_model(model, content)
+    return found if found is not None else model()

@@ -1,0 +1,31 @@
+"""The newest progress of each job, in memory: a restart loses it, the next push brings it back. Read by `observe`."""
+
+from hanse.api.progress import Progress
+
+
+class ProgressStore:
+    """By job uid."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, Progress] = {}
+
+    def put(self, progress: Progress) -> bool:
+        """Keep a push unless a newer one is known; whether it was kept."""
+        known = self._newest.get(progress.job_uid)
+        if known is not None and _order(known) >= _order(progress) and known != progress:
+            return False
+        self._newest[progress.job_uid] = progress
+        return True
+
+    def get(self, job_uid: str) -> Progress | None:
+        """The newest push."""
+        return self._newest.get(job_uid)
+
+    def forget(self, job_uid: str) -> None:
+        """The job is gone."""
+        self._newest.pop(job_uid, None)
+
+
+def _order(progress: Progress) -> tuple[object, int]:
+    # A new pod counts its pushes from the start again: time first.
+    return progress.updated_at, progress.sequence

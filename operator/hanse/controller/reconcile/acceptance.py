@@ -1,0 +1,126 @@
+"""Whether a job may start (spec.app, spec.participants, spec.output): the first reason why not, and the next step.
+
+A refusal is not an end: it is decided anew whenever the world changes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hanse.api.apps import BUILT_IN_APPS, NEEDS_SCHEMA, is_platform_app
+from hanse.api.conditions import Reason
+from hanse.api.job import FederatedJobSpec, JobParticipant
+from hanse.controller.reconcile.model import ObservedJob
+
+_DIGEST = re.compile(r"^.+@sha256:[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the job is not started, with the next step."""
+
+    reason: Reason
+    message: str
+
+
+def refusal(observed: ObservedJob) -> Refusal | None:
+    """The first thing that stands in the way, None when nothing does."""
+    if observed.spec is None:
+        return Refusal(Reason.INVALID_SPEC, observed.spec_error)
+    return next(_refusals(observed, observed.spec), None)
+
+
+def _refusals(observed: ObservedJob, spec: FederatedJobSpec) -> Iterator[Refusal]:
+    yield from _app(observed, spec)
+    yield from _duplicates(spec)
+    for member in spec.participants:
+        yield from _participant(observed, spec, member)
+    claim = spec.output.claim_name
+    if claim is not None and observed.claims.get((observed.meta.namespace, claim)) is False:
+        yield Refusal(
+            Reason.VOLUME_NOT_READY,
+            f"output.claimName: no PersistentVolumeClaim {claim!r} in namespace {observed.meta.namespace}: "
+            "create it, or use output.storage",
+        )
+
+
+def _app(observed: ObservedJob, spec: FederatedJobSpec) -> Iterator[Refusal]:
+    if not observed.defaults.allow_image_tags and not _DIGEST.match(spec.app.image):
+        yield Refusal(
+            Reason.IMAGE_NOT_PINNED,
+            f"app.image {spec.app.image!r} is not pinned: name it by digest (…@sha256:<64 hex digits>)",
+        )
+    app = spec.app.client_app
+    if is_platform_app(app) and app not in BUILT_IN_APPS:
+        known = ", ".join(sorted(BUILT_IN_APPS))
+        yield Refusal(Reason.INVALID_SPEC, f"app.clientApp {app!r} is not one of the built-in apps: {known}")
+
+
+def _duplicates(spec: FederatedJobSpec) -> Iterator[Refusal]:
+    for name, count in Counter(m.name for m in spec.participants).items():
+        if count > 1:
+            yield Refusal(
+                Reason.DUPLICATE_PARTICIPANT, f"participants: the name {name!r} appears {count} times: rename one"
+            )
+    references = Counter((m.participant_ref.namespace, m.participant_ref.name) for m in spec.participants)
+    for (namespace, name), count in references.items():
+        if count > 1:
+            yield Refusal(
+                Reason.DUPLICATE_PARTICIPANT,
+                f"participants: participantRef {namespace}/{name} appears {count} times: keep one of them",
+            )
+
+
+def _participant(observed: ObservedJob, spec: FederatedJobSpec, member: JobParticipant) -> Iterator[Refusal]:
+    reference = member.participant_ref
+    where = f"{reference.namespace}/{reference.name}"
+    lookup = observed.lookups.get((reference.namespace, reference.name))
+    if lookup is None or (lookup.found is None and not lookup.denied and not lookup.invalid):
+        yield Refusal(
+            Reason.PARTICIPANT_NOT_FOUND,
+            f"participant {member.name!r}: no Participant {where}: its owner creates it, or correct participantRef",
+        )
+        return
+    if lookup.denied:
+        yield Refusal(Reason.PERMISSION_DENIED, permission_hint(reference.namespace))
+        return
+    if lookup.found is None:
+        yield Refusal(Reason.INVALID_SPEC, f"Participant {where} is not valid: {lookup.invalid}")
+        return
+    if observed.meta.namespace not in lookup.found.policy.namespaces:
+        yield Refusal(
+            Reason.NAMESPACE_NOT_ALLOWED,
+            f"Participant {where} does not allow jobs of namespace {observed.meta.namespace}: "
+            "its owner adds it to spec.policy.namespaces",
+        )
+        return
+    dataset = lookup.found.dataset(member.dataset)
+    if dataset is None:
+        known = ", ".join(d.name for d in lookup.found.datasets)
+        yield Refusal(
+            Reason.DATASET_NOT_DECLARED,
+            f"participant {member.name!r}: Participant {where} has no dataset {member.dataset!r}; it has: {known}",
+        )
+        return
+    if spec.app.client_app in NEEDS_SCHEMA and dataset.schema_ is None:
+        yield Refusal(
+            Reason.DATASET_INVALID,
+            f"dataset {member.dataset!r} of Participant {where} has no schema, which {spec.app.client_app} needs: "
+            "its owner adds spec.datasets[].schema",
+        )
+    claim = dataset.source.persistent_volume_claim.claim_name
+    if observed.claims.get((reference.namespace, claim)) is False:
+        yield Refusal(
+            Reason.DATASET_NOT_FOUND,
+            f"dataset {member.dataset!r} of Participant {where}: no PersistentVolumeClaim {claim!r} in namespace "
+            f"{reference.namespace}: create it there",
+        )
+
+
+def permission_hint(namespace: str) -> str:
+    """What to do when a namespace is closed to the operator."""
+    return (
+        f"the operator has no permission in namespace {namespace}: its owner applies the output of "
+        f"`hanse owner-rbac {namespace}`, or add it to participantNamespaces of the Helm chart"
+    )

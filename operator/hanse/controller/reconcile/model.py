@@ -1,0 +1,195 @@
+"""What a plan is made from and what it is made of: frozen facts. Built by `observe`, carried out by `execute`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hanse.api import participant as participant_api
+from hanse.api.conditions import Condition, Reason
+from hanse.api.job import FederatedJobSpec, FederatedJobStatus
+from hanse.api.meta import ApiModel
+from hanse.api.participation import ParticipationSpec, ParticipationStatus
+from hanse.api.progress import Progress
+from hanse.controller.views import JobView, Meta, PodView
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The last action for this object failed; kept by the engine until one succeeds."""
+
+    reason: Reason
+    message: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the operator's settings decide about new jobs."""
+
+    operator_namespace: str
+    server_image: str
+    gate_image: str
+    allow_image_tags: bool
+    progress_base: str
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A Participant that a job names. `found` is None when it is not there; `denied` when we may not look."""
+
+    found: participant_api.ParticipantSpec | None = None
+    denied: bool = False
+    invalid: str = ""
+
+
+@dataclass(frozen=True)
+class ParticipationView:
+    """A Participation of the job."""
+
+    meta: Meta
+    spec: ParticipationSpec
+    status: ParticipationStatus
+
+
+@dataclass(frozen=True)
+class ObservedJob:
+    """A FederatedJob and all that its plan depends on."""
+
+    meta: Meta
+    defaults: Defaults
+    spec: FederatedJobSpec | None
+    status: FederatedJobStatus
+    spec_error: str = ""
+    #: By (namespace, name) of participantRef; only while the job has not started.
+    lookups: Mapping[tuple[str, str], Lookup] = field(default_factory=dict)
+    #: Claims by (namespace, name): True there, False not, None not known (no permission to look).
+    claims: Mapping[tuple[str, str], bool | None] = field(default_factory=dict)
+    #: By participant name.
+    participations: Mapping[str, ParticipationView] = field(default_factory=dict)
+    #: Participants whose Participation a live GET no longer found.
+    left: frozenset[str] = frozenset()
+    ca_certificate: str | None = None
+    server_job: JobView | None = None
+    server_pods: tuple[PodView, ...] = ()
+    progress: Progress | None = None
+    problem: Problem | None = None
+    #: Serving CA of the progress endpoint, PEM.
+    operator_ca: str = ""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The client Secret as it is: which generation of the Participation its certificate was made for."""
+
+    public_key: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class ObservedParticipation:
+    """A Participation and all that its plan depends on."""
+
+    meta: Meta
+    spec: ParticipationSpec
+    status: ParticipationStatus
+    participant: Lookup
+    identity: Identity | None = None
+    client_job: JobView | None = None
+    pods: tuple[PodView, ...] = ()
+    rounds_contributed: int = 0
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class ObservedParticipant:
+    """A Participant and which of its claims are there."""
+
+    meta: Meta
+    spec: participant_api.ParticipantSpec | None
+    status: participant_api.ParticipantStatus
+    claims: Mapping[str, bool | None] = field(default_factory=dict)
+    spec_error: str = ""
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EnsureAuthority:
+    """The job's CA: key in the operator's namespace, with an index entry that the sweep can list."""
+
+    job: Meta
+
+
+@dataclass(frozen=True)
+class EnsureServerTls:
+    """A new server certificate from the job's CA."""
+
+    job: Meta
+
+
+@dataclass(frozen=True)
+class EnsureIdentity:
+    """The SuperNode key (kept) and a new client certificate from the job's CA."""
+
+    participation: Meta
+    spec: ParticipationSpec
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create; one that is there already is left as it is."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete in the background."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class SetSuspend:
+    """Set spec.suspend of a Participation."""
+
+    namespace: str
+    name: str
+    suspend: bool
+
+
+Action = EnsureAuthority | EnsureServerTls | EnsureIdentity | Apply | Create | Delete | SetSuspend
+
+
+@dataclass(frozen=True)
+class Note:
+    """An Event to record once the status that it tells of is written."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Actions in order, then one status write, then when to look again (None: when something changes)."""
+
+    status: ApiModel
+    actions: tuple[Action, ...] = ()
+    notes: tuple[Note, ...] = ()
+    after: float | None = None
+
+
+Conditions = tuple[Condition, ...]

@@ -1,0 +1,72 @@
+"""How a running job ends: what its server left behind, then spec.quorum against who can still contribute."""
+
+from hanse.api import names
+from hanse.api.conditions import Reason
+from hanse.api.exitcodes import reason_for
+from hanse.api.job import FederatedJobSpec
+from hanse.api.progress import Progress
+from hanse.controller.reconcile import pods
+from hanse.controller.reconcile.draft import Draft
+from hanse.controller.reconcile.members import Member
+from hanse.controller.reconcile.model import ObservedJob
+
+_GOOD_ENDS = (Reason.COMPLETED, Reason.STOPPED_BY_METRIC)
+
+
+def of_server(draft: Draft, progress: Progress | None, members: list[Member]) -> None:
+    """Complete or fail the job when its server has ended for good."""
+    job = draft.observed.server_job
+    if progress is not None and progress.phase == "Complete":
+        reason = progress.reason if progress.reason in _GOOD_ENDS else Reason.COMPLETED
+        message = progress.message or f"{progress.completed} of {progress.total} rounds"
+        draft.complete(reason, message)
+    elif job is not None and job.complete:
+        draft.complete(Reason.COMPLETED, "the server has ended with exit code 0; its last words were lost")
+    elif job is not None and job.failed:
+        draft.fail(*_server_failure(draft.observed, progress, members))
+    else:
+        _hopeless_server(draft)
+
+
+def _server_failure(observed: ObservedJob, progress: Progress | None, members: list[Member]) -> tuple[str, str]:
+    job = observed.server_job
+    assert job is not None
+    ended = [(pod, found) for pod in observed.server_pods if (found := pods.failure(pod)) is not None]
+    last = max(ended, key=lambda e: str(e[0].meta.created), default=None)
+    pod_text = f"; {last[1].message}" if last is not None else ""
+    if job.failed_reason == "BackoffLimitExceeded":
+        return Reason.BACKOFF_LIMIT_EXCEEDED, f"the server failed more often than backoffLimit allows{pod_text}"
+    if progress is not None and progress.phase == "Failed" and progress.reason:
+        return progress.reason, f"{progress.message}{_troubles(members, progress.reason)}{pod_text}"
+    if last is not None and last[1].exit_code is not None:
+        return reason_for(last[1].exit_code), last[1].message
+    return Reason.CONTAINER_FAILED, f"server Job: {job.failed_reason}: {job.failed_message}"
+
+
+def _troubles(members: list[Member], reason: str) -> str:
+    """For a quorum that was missed: what each participant lacked."""
+    if reason not in (Reason.QUORUM_NOT_REACHED, Reason.QUORUM_LOST):
+        return ""
+    missing = [f"{m.name} {m.status.reason}" for m in members if not m.status.ready]
+    return f" ({', '.join(missing)})" if missing else ""
+
+
+def _hopeless_server(draft: Draft) -> None:
+    newest = pods.newest(draft.observed.server_pods)
+    found = pods.failure(newest) if newest is not None else None
+    if found is not None and found.hopeless and found.container != names.CONTAINER_LAUNCHER:
+        draft.fail(found.reason, found.message)
+
+
+def of_quorum(draft: Draft, spec: FederatedJobSpec, members: list[Member], completed: int) -> None:
+    """Fail the job when too few can still contribute: their common cause, or that the quorum is missed."""
+    lost = [m for m in members if m.lost]
+    able = len(members) - len(lost)
+    if able >= spec.effective_quorum:
+        return
+    causes = {m.status.reason for m in lost}
+    cause = causes.pop() if len(causes) == 1 else ""
+    if cause in ("", Reason.PARTICIPANT_LEFT):
+        cause = Reason.QUORUM_LOST if completed else Reason.QUORUM_NOT_REACHED
+    details = "; ".join(f"{m.name}: {m.status.reason}: {m.status.message}" for m in lost)
+    draft.fail(cause, f"{able} of {len(members)} can take part, quorum {spec.effective_quorum}: {details}")
