@@ -1,11 +1,19 @@
 """Predictions from a model file alone, in numpy alone: `hanse model predict`, the demo, benchmarks and tests call it.
 
-The file's metadata key `hanse` (see `describe`) holds what the ClientApp said about the model and the standardisation;
-the weights are the file's arrays. Equality with torch's own forward pass is tested (operator/tests/torch).
+The file's metadata has two keys with JSON: `hanse`, what the ClientApp said about its model, and `statistics`, the mean
+and scale of each feature; the weights are the file's arrays. Equality with torch's own forward pass is tested
+(operator/tests/torch).
+
+usage: python -m hanse.runtime.aggregation.predict MODEL (--row 1,2,… | --csv FILE | --npz FILE)
 """
 
+import argparse
+import csv
+import gzip
 import json
-from collections.abc import Mapping, Sequence
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,21 +26,9 @@ from hanse.runtime.aggregation.arrays import Arrays
 from hanse.runtime.aggregation.model import ModelFileError, read_model
 from hanse.runtime.aggregation.statistics import Standardisation, standardise
 
-#: Metadata key of the model file's header.
-METADATA_KEY: Final = "hanse"
-
-
-def describe(model: str, standardisation: Standardisation | None, **more: Any) -> dict[str, str]:
-    """Metadata of a model file: the ClientApp's own JSON (`model`), mean and scale, and what else should be known.
-
-    `more` are JSON-ready facts, for example job, round and metrics. Raises ValueError when `model` is no JSON object.
-    """
-    about = json.loads(model or "{}")
-    if not isinstance(about, dict):
-        raise ValueError("the app's description of its model is not a JSON object")
-    if standardisation is not None:
-        about |= {"mean": standardisation.mean, "scale": standardisation.scale}
-    return {METADATA_KEY: json.dumps(about | more, ensure_ascii=False, sort_keys=True)}
+#: Metadata keys of the model file's header, JSON each.
+ABOUT_KEY: Final = "hanse"
+STATISTICS_KEY: Final = "statistics"
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,7 @@ class Predictor:
 
     arrays: Arrays
     about: Mapping[str, Any]
+    standardisation: Standardisation | None = None
 
     @property
     def app(self) -> str:
@@ -62,9 +59,8 @@ class Predictor:
         values = np.asarray(values, np.float64)
         if values.ndim != 2 or values.shape[1] != len(self.features):
             raise ValueError(f"the model takes rows of {len(self.features)} features")
-        if "mean" in self.about:
-            by = Standardisation(self.about["mean"], self.about["scale"])
-            values = standardise(values, by, clip=float(self.about["clip"]))
+        if self.standardisation is not None:
+            values = standardise(values, self.standardisation, clip=float(self.about["clip"]))
         return _sigmoid(dense(self.arrays, values.astype(np.float32))[:, 0])
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
@@ -100,12 +96,14 @@ def load_predictor(path: Path) -> Predictor:
 def predictor(arrays: Arrays, metadata: Mapping[str, str]) -> Predictor:
     """A Predictor from arrays and metadata as `read_model` returns them. Raises ModelFileError."""
     try:
-        about = json.loads(metadata[METADATA_KEY])
+        about = json.loads(metadata[ABOUT_KEY])
         if about["app"] not in ("tabular", "vision"):
             raise ModelFileError(f"a model of the app {about['app']} is not one that hanse can predict with")
+        known = json.loads(metadata.get(STATISTICS_KEY, "null"))
+        standardisation = Standardisation(known["mean"], known["scale"]) if known else None
     except (KeyError, ValueError, TypeError) as error:
         raise ModelFileError("the model file does not say how to predict: it is not of a built-in app") from error
-    return Predictor(arrays, about)
+    return Predictor(arrays, about, standardisation)
 
 
 def dense(arrays: Arrays, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -121,3 +119,54 @@ def dense(arrays: Arrays, values: NDArray[np.float32]) -> NDArray[np.float32]:
 def _sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
     logits = logits.astype(np.float64)
     return np.asarray(np.where(logits >= 0, 1 / (1 + np.exp(-np.abs(logits))), 1 - 1 / (1 + np.exp(-np.abs(logits)))))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; an error is one line on stderr and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m hanse.runtime.aggregation.predict", description="Predict.")
+    parser.add_argument("model", type=Path)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--row", help="values in the order of the model's features, comma-separated")
+    what.add_argument("--csv", type=Path, help="CSV or CSV.gz with a header; further columns are passed over")
+    what.add_argument("--npz", type=Path, help="npz with an array `images`")
+    options = parser.parse_args(arguments)
+    try:
+        for line in _lines(load_predictor(options.model), options):
+            print(line)
+    except (ModelFileError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _lines(model: Predictor, options: argparse.Namespace) -> Iterator[str]:
+    if model.app == "vision" and options.npz is None:
+        raise ValueError("an image model takes --npz")
+    if model.app == "tabular" and options.npz is not None:
+        raise ValueError("a tabular model takes --row or --csv")
+    if options.npz is not None:
+        with np.load(options.npz, allow_pickle=False) as file:
+            probabilities = model.classes(file["images"])
+        yield f"image,{model.label},probability"
+        for index, chosen in enumerate(probabilities.argmax(axis=1)):
+            yield f"{index},{chosen},{probabilities[index, chosen]:.4f}"
+        return
+    if options.row is not None:
+        given = options.row.split(",")
+        if len(given) != len(model.features):
+            raise ValueError(f"--row has {len(given)} values, the model takes {len(model.features)}: " + _named(model))
+        rows: list[Mapping[str, Any]] = [dict(zip(model.features, given, strict=True))]
+    else:
+        with gzip.open(options.csv, "rt") if options.csv.suffix == ".gz" else options.csv.open(newline="") as text:
+            rows = list(csv.DictReader(text))
+    yield f"row,probability of {model.label}"
+    for index, score in enumerate(model.scores(model.rows(rows)), start=1):
+        yield f"{index},{score:.4f}"
+
+
+def _named(model: Predictor) -> str:
+    return ", ".join(model.features)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
