@@ -1,10 +1,15 @@
-"""The operator's process: builds the parts, starts kopf beside them, ends with them. Run as `python3 -m hanse.controller`."""
+"""The operator's process: builds the parts, starts kopf beside them, ends with them.
+
+Run as `python3 -m hanse.controller`.
+"""
 
 import asyncio
 import contextlib
 import signal
 import ssl
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import kopf
 from aiohttp import web
@@ -48,6 +53,7 @@ class Operator:
         self.metrics = Metrics()
         self.progress = ProgressStore()
         self.insights = Insights()
+        self._any_opened = asyncio.Event()
         self._clock = clock
         self._door = door
         self.observer = Observer(self.cache, door, self.progress, _defaults(settings))
@@ -76,6 +82,7 @@ class Operator:
 
     async def _opened(self, namespace: str | None) -> None:
         _log.info("namespace is served", served=namespace)
+        self._any_opened.set()
         await handlers.add_namespace(self.insights, namespace)
 
     def problems(self) -> list[str]:
@@ -136,20 +143,21 @@ class Operator:
     async def _kopf(self, stop: asyncio.Event) -> None:
         registry = kopf.OperatorRegistry()
         handlers.register(registry, self.cache, self.queue)
-        # Namespaces are added to `insights` as they open; kopf only asks that there be a name to begin with.
+        # Namespaces are added to `insights` as they open; kopf only asks that there be one to begin with.
+        await self._any_opened.wait()
         granted = sorted(n for n in self.namespaces.granted if n is not None)
         await kopf.operator(
             registry=registry,
             settings=_kopf_settings(),
             insights=self.insights,
             clusterwide=self.settings.clusterwide,
-            namespaces=() if self.settings.clusterwide else granted or [self.settings.operator_namespace],
+            namespaces=granted,
             stop_flag=stop,
         )
 
 
 def _kopf_settings() -> kopf.OperatorSettings:
-    """As measured (design/facts.md, kopf): no peering, no scanning, no Events of its own, quick to notice a dead watch."""
+    """No peering, no scanning, no Events of its own, quick to notice a dead watch."""
     settings = kopf.OperatorSettings()
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
@@ -178,7 +186,7 @@ def _defaults(settings: Settings) -> Defaults:
     )
 
 
-async def _first_of(tasks: list[asyncio.Task[object]]) -> None:
+async def _first_of(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Until one ends; then all end, and what the first one raised is raised."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -29,7 +29,7 @@ class Namespaces:
                 namespace = (member.get("participantRef") or {}).get("namespace")
                 if namespace:
                     named.add(namespace)
-        return sorted(named)
+        return [*sorted(named)]
 
     def closed(self) -> list[str | None]:
         """Wanted, and not granted yet."""

@@ -17,7 +17,7 @@ FOLLOW_SECONDS = 10.0
 def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue) -> None:
     """Watch every kind of `kinds.WATCHED`."""
 
-    async def on_event(event: dict[str, Any], **_: Any) -> None:
+    async def on_event(*, event: Any, **_: Any) -> None:
         handle(event, cache, queue)
 
     for kind in kinds.WATCHED:
