@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from e2e.cluster import oci
 from e2e.cluster.backend import CreateOptions, LoadedImage, Status, repository
 from e2e.cluster.errors import MissingRequirement, NotRunning
 from e2e.cluster.kubectl import kubectl, patch_gpus
@@ -106,11 +107,12 @@ class KindCluster:
         return self._kubeconfig
 
     def load_images(self, archives: Sequence[Path]) -> list[LoadedImage]:
-        """`kind load image-archive`, then a reference by digest for each new image."""
-        before = set(self.images())
+        """`kind load image-archive`, then a reference by digest for each of their images."""
+        before, named = set(self.images()), set[str]()
         for archive in archives:
+            named |= oci.digests(archive)
             run(load_command(self.name, archive), timeout=900)
-        loaded = [image for image in self.images() if image not in before]
+        loaded = [image for image in self.images() if image not in before or image.digest in named]
         for image in loaded:
             run(tag_command(self.name, image))
         return loaded

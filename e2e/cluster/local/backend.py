@@ -210,10 +210,9 @@ class LocalCluster:
             self._report(f"logs kept in {kept}")
         if directory.exists():
             # The state file goes last: whatever interrupts this, another `down` finds the rest.
-            for path in directory.iterdir():
-                if path != at.state_file(self.name):
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-            shutil.rmtree(directory)
+            others = [str(path) for path in directory.iterdir() if path != at.state_file(self.name)]
+            for paths in (others, [str(directory)]):
+                run(["rm", "-rf", "--one-file-system", "--", *paths], timeout=600)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
