@@ -21,6 +21,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _YEAR = datetime.timedelta(days=365)
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,8 @@ class Authority:
         builder = builder.add_extension(
             x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
         )
+        # Key usage here and the authority's key identifier below: Python 3.13 verifies strictly (RFC 5280) by default.
+        builder = builder.add_extension(_CA_USAGE, critical=True)
         certificate = builder.sign(self._key, hashes.SHA256())
         self.identity = _write(directory, "ca", self._key, certificate)
 
@@ -53,6 +66,8 @@ class Authority:
         """Sign a certificate for clients, and for servers too when it has alternative names."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(common_name, group), self._name, key.public_key())
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(authority, critical=False)
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if sans:
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
