@@ -151,12 +151,7 @@ def missing(record: RoundRecord) -> str:
 
 def lines(before: View | None, now: View) -> list[str]:
     """What is new since `before`, one fact a line: the plain output where there is no terminal."""
-    found = []
-    if before is None or (before.state, before.reason) != (now.state, now.reason):
-        text = f"{now.job}: {now.state}"
-        if now.reason and now.reason not in ("-", now.state):
-            text += f" ({now.reason})"
-        found.append(f"{text}: {now.message}" if now.message else text)
+    found: list[str] = []
     earlier = {m.name: m for m in before.members} if before else {}
     for member in now.members:
         old = earlier.get(member.name, Member(member.name))
@@ -168,4 +163,13 @@ def lines(before: View | None, now: View) -> list[str]:
         found.append(f"{now.job}: resumed from the checkpoint ({now.resumed})")
     known = {r.number for r in before.rounds} if before else set()
     found += [f"{now.job}: {round_line(r, now.total)}" for r in now.rounds if r.number not in known]
-    return found
+    if before is not None and (before.state, before.reason) == (now.state, now.reason):
+        return found
+    return [*found, _state_line(now)] if now.ended else [_state_line(now), *found]
+
+
+def _state_line(view: View) -> str:
+    text = f"{view.job}: {view.state}"
+    if view.reason and view.reason not in ("-", view.state):
+        text += f" ({view.reason})"
+    return f"{text}: {view.message}" if view.message else text
