@@ -14,7 +14,7 @@ from flwr.app.error import Error
 from flwr.app.message import make_message, remove_content_from_message
 from flwr.app.metadata import Metadata
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
-from flwr.common.serde import message_to_proto
+from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
     ObjectTree,
@@ -38,6 +38,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.run import Run
 from flwr.supercore.runtime import RuntimeHttpClient
 
+from hanse.runtime.flower import wire_inline
 from hanse.runtime.flower.link import LinkError, translate
 
 #: Polls in a row while a reply is awaited: the SuperLink holds an empty answer back (`link_wake`); where it does not,
@@ -46,6 +47,7 @@ _SHORTEST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.05
 #: An answer that took longer than this was held back: ask again at once.
 _HELD_SECONDS: Final = 0.1
+_MOST_UNCONFIRMED: Final = 1000
 #: How long a reply's objects may be on their way after the reply itself.
 _OBJECT_PATIENCE_SECONDS: Final = 60.0
 
@@ -70,6 +72,7 @@ class HanseGrid(Grid):
         self._check = check
         self.watch: Callable[[Sequence[Message]], None] = lambda messages: None
         self._node = Node(node_id=SUPERLINK_NODE_ID)
+        self._unconfirmed: list[str] = []
 
     def set_run(self, run: Run) -> None:
         """The run is fixed when the grid is made."""
@@ -114,12 +117,18 @@ class HanseGrid(Grid):
             protos: list[ProtoMessage] = []
             trees: list[ObjectTree] = []
             for message in batch:
-                message.metadata.__dict__["_message_id"] = message.object_id
-                protos.append(message_to_proto(remove_content_from_message(message)))
-                objects.update(get_all_nested_objects(message))
-                trees.append(get_object_tree(message))
+                if wire_inline.fits(message):
+                    # Its one object is never pulled, so it is not pushed: a gate that is quick would confirm the
+                    # message, and the SuperLink forget its objects, before we were done.
+                    proto, tree, _ = wire_inline.enclose(message)
+                else:
+                    message.metadata.__dict__["_message_id"] = message.object_id
+                    proto, tree = message_to_proto(remove_content_from_message(message)), get_object_tree(message)
+                    objects.update(get_all_nested_objects(message))
+                protos.append(proto)
+                trees.append(tree)
             answer = self._client.PushMessages(PushAppMessagesRequest(messages_list=protos, message_object_trees=trees))
-            for object_id in answer.objects_to_push:
+            for object_id in objects.keys() & set(answer.objects_to_push):
                 request = PushObjectRequest(
                     node=self._node,
                     run_id=self._run.run_id,
@@ -138,7 +147,11 @@ class HanseGrid(Grid):
         if not ids:
             return []
         try:
+            asked = time.monotonic()
             answer = self._client.PullMessages(PullAppMessagesRequest(message_ids=ids))
+            idle = not answer.messages_list and time.monotonic() - asked > _HELD_SECONDS
+            if idle or len(self._unconfirmed) > _MOST_UNCONFIRMED:
+                self._confirm_idly()
             replies = zip(answer.messages_list, answer.message_object_trees, strict=True)
             return [self._inflate(proto, tree) for proto, tree in replies]
         except httpx.HTTPError as error:
@@ -146,16 +159,27 @@ class HanseGrid(Grid):
 
     def _inflate(self, proto: ProtoMessage, tree: ObjectTree) -> Message:
         message_id = proto.metadata.message_id
+        if wire_inline.is_enclosed(enclosed := message_from_proto(proto), tree):
+            self._unconfirmed.append(message_id)
+            return enclosed
         try:
             contents = {node.object_id: self._pull_object(node.object_id) for node in iterate_object_tree(tree)}
         except ObjectMissingError as error:
             return self._unavailable(proto.metadata.reply_to_message_id, str(error))
-        self._client.ConfirmMessageReceived(
-            ConfirmMessageReceivedRequest(node=self._node, run_id=self._run.run_id, message_object_id=message_id)
-        )
+        self._confirm(message_id)
         message = cast(Message, inflate_object_from_contents(message_id, contents))
         message.metadata.__dict__["_message_id"] = message_id
         return message
+
+    def _confirm(self, message_id: str) -> None:
+        self._client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(node=self._node, run_id=self._run.run_id, message_object_id=message_id)
+        )
+
+    def _confirm_idly(self) -> None:
+        """Confirming an enclosed reply only frees a row at the SuperLink: done while the participants are at work."""
+        while self._unconfirmed:
+            self._confirm(self._unconfirmed.pop())
 
     def _pull_object(self, object_id: str) -> bytes:
         request = PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=object_id)

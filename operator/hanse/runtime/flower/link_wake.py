@@ -96,8 +96,7 @@ class WakeMiddleware:
         if recorder.status != 200:
             return
         if call == "push-messages":
-            kind = PushMessagesResponse if name == "fleet" else PushAppMessagesResponse
-            unpushed[peer] = len(kind.FromString(bytes(recorder.body)).objects_to_push)
+            unpushed[peer] = _objects_to_come(name, bytes(recorder.body))
         elif peer in unpushed:
             unpushed[peer] -= 1
         if unpushed.get(peer, 1) <= 0:
@@ -123,6 +122,19 @@ class _Recorder:
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
         await self._send(message)
+
+
+def _objects_to_come(name: str, body: bytes) -> int:
+    """How many objects the peer has yet to push before its messages are whole."""
+    if name == "fleet":
+        answer = PushMessagesResponse.FromString(body)
+        messages = len(answer.results)
+    else:
+        response = PushAppMessagesResponse.FromString(body)
+        answer, messages = response, len(response.message_ids)
+    objects = len(answer.objects_to_push)
+    # One object for each message: their content is in the announcement (`wire_inline`), they are whole already.
+    return objects if objects > messages else 0
 
 
 def _peer(scope: Scope, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A server pod without Kubernetes: one directory as root, own CA, real processes on loopback. For tests and benchmarks."""
+"""A server pod without Kubernetes: one directory as root, own CA, real processes. For tests and benchmarks."""
 
 import contextlib
 import datetime
@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
 from hanse.api.job import Aggregation
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
