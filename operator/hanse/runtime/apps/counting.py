@@ -1,14 +1,18 @@
 """A ClientApp without torch for fault tests and benchmarks: adds one to each element, and misbehaves when told to.
 
-Run config: `size` (elements of the one array, default 4), `fail` with `fail-round`, `fail-participant` (an index,
-default all) and `seconds`. `fail` is one of exception, nan-update, nan-metric, wrong-shape, wrong-name, extra-record,
-exit, sys-exit, kill, oom, hang, slow, dataset, preflight. (For an import error ask for `counting:missing`.)
-`calls` in the metrics counts the calls of this process: it is 1
-for ever, because every message has a process of its own; `state_calls` counts them in Context.state.
+Run config: `size` (elements of the one array, default 4); `fail` with `fail-round`, `fail-participant` (an index,
+default all) and `seconds`; or `fail` in the config of a message. `fail` is one of exception, nan-update, nan-metric,
+wrong-shape, wrong-name, extra-record, exit, sys-exit, kill, orphan, oom, hang, slow, dataset, preflight,
+preflight-config, preflight-bug. (For an import error ask for `counting:missing`.) It strikes in train, with
+`fail-evaluate` in evaluate too.
+
+The metric `calls` counts the calls of this process: always 1, because every message has a process of its own;
+`state_calls` counts them in Context.state.
 """
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import Final
@@ -17,20 +21,23 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from hanse.runtime.apps import DatasetError
+from hanse.runtime.apps import ConfigError, DatasetError
 
 app = ClientApp()
 #: Would survive between messages if they shared a process.
 calls = 0
-#: Round of the messages before round 1 (query).
-BEFORE: Final = 0
 OOM_STEP: Final = 32 << 20
 
 
 def preflight(context: Context) -> None:
-    """`fail=preflight` refuses the dataset."""
-    if _fault(context, BEFORE, everywhere=True) == "preflight":
+    """Refuses what `fail` says: `preflight` the dataset, `preflight-config` the config, `preflight-bug` is a bug."""
+    fault = context.run_config.get("fail") if _is_meant(context) else ""
+    if fault == "preflight":
         raise DatasetError("column 'label' is not there; columns are: a, b")
+    if fault == "preflight-config":
+        raise ConfigError("size is no number")
+    if fault == "preflight-bug":
+        raise ZeroDivisionError("division by zero")
 
 
 @app.query("initial")
@@ -60,9 +67,7 @@ def _reply(message: Message, context: Context, *, with_arrays: bool) -> Message:
     index = int(context.node_config["partition-id"])
     seen = MetricRecord({"calls": _state_calls(context) + 1})
     context.state["counting"] = seen
-    config = message.content.get("config")
-    number = int(str(config.get("server-round", 0))) if isinstance(config, ConfigRecord) else 0
-    fault = _fault(context, number) if with_arrays or context.run_config.get("fail-evaluate") else ""
+    fault = _fault(message, context) if with_arrays or context.run_config.get("fail-evaluate") else ""
     _act(fault, float(context.run_config.get("seconds", 60)))
     (received,) = message.content.array_records.values()
     values = {name: array.numpy() for name, array in received.items()}
@@ -89,13 +94,19 @@ def _state_calls(context: Context) -> int:
     return int(str(record["calls"])) if isinstance(record, MetricRecord) else 0
 
 
-def _fault(context: Context, number: int, *, everywhere: bool = False) -> str:
-    """The misbehaviour that is asked of this participant in this round."""
-    config = context.run_config
-    who = config.get("fail-participant", -1)
-    mine = who in (-1, context.node_config["partition-id"])
-    at = config.get("fail-round", 0)
-    return str(config.get("fail", "")) if mine and (everywhere or at in (0, number)) else ""
+def _is_meant(context: Context) -> bool:
+    """Whether this participant is to misbehave."""
+    return context.run_config.get("fail-participant", -1) in (-1, context.node_config["partition-id"])
+
+
+def _fault(message: Message, context: Context) -> str:
+    """The misbehaviour that is asked of this participant in this round; a message may ask for one too."""
+    record = message.content.get("config")
+    config = dict(record) if isinstance(record, ConfigRecord) else {}
+    if "fail" in config:
+        return str(config["fail"])
+    due = context.run_config.get("fail-round", 0) in (0, config.get("server-round", 0))
+    return str(context.run_config.get("fail", "")) if due and _is_meant(context) else ""
 
 
 def _act(fault: str, seconds: float) -> None:
@@ -109,6 +120,10 @@ def _act(fault: str, seconds: float) -> None:
         sys.exit(0)
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "orphan":
+        # A process that has left the app's session: it must not live on either.
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        os._exit(0)
     if fault in ("hang", "slow"):
         # A busy app does not sleep: it is the supervisor that must be able to end it.
         end = float("inf") if fault == "hang" else time.monotonic() + seconds

@@ -65,7 +65,7 @@ def _read(path: Path, images: str, schema: DatasetSchema) -> list[NDArray[Any]]:
                 if name not in file.files:
                     raise DatasetError(f"array {name} is not in the dataset{hint(name, file.files)}")
             first, *others = (np.atleast_1d(file[name]) for name in wanted)
-    # numpy's words may quote the file; AttributeError: a plain .npy has no members.
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    # numpy's words may quote the file; TypeError: a plain .npy is no archive.
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path.name} cannot be read as npz without pickled objects") from error
     return [first, *(other.reshape(len(other), -1)[:, 0] if other.ndim > 1 else other for other in others)]

@@ -37,7 +37,7 @@ class TabularSettings(Settings):
 
     model: str = "mlp"
     hidden_units: tuple[int, ...] = (64,)
-    clip: float = 10.0
+    clip: float = 3.0
 
     PARSERS: ClassVar[dict[str, Callable[[Any], Any]]] = Settings.PARSERS | {
         "model": choice("mlp", "logistic"),

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanse.api.job import StopRule
@@ -24,6 +24,7 @@ def test_nobody_reports_anything() -> None:
     assert weighted_mean([({"auc": 0.5}, 0)]) == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(1, 10**6)), min_size=1, max_size=20), st.randoms())
 def test_order_of_arrival_changes_no_bit(values: list[tuple[float, int]], rng: random.Random) -> None:
     replies = [({"loss": value}, count) for value, count in values]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load as library_load
@@ -22,6 +22,7 @@ ARRAYS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(arrays=ARRAYS)
 def test_the_library_reads_what_is_written(arrays: dict[str, np.ndarray]) -> None:
     loaded = library_load(safetensors_bytes(arrays, {"a": "b"}))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanse.runtime.aggregation.statistics import FeatureMismatch, Statistics, StatisticsError, combine
@@ -15,6 +15,7 @@ def of(participant: str, rows: np.ndarray, features: list[str] | None = None, la
     )
 
 
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 50), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) > 1),
     seed=st.integers(0, 2**32 - 1),
