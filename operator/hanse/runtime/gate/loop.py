@@ -71,7 +71,6 @@ class Gate:
             refusal = self._refusal(hello)
             if refusal is None:
                 connection.send(Frame("welcome"))
-                sock.settimeout(None)
                 return Connection(sock)
             log.error("trainer refused: %s", refusal)
             connection.send(Frame("refused", {"text": refusal}))

@@ -21,8 +21,7 @@ def connect(directory: Path) -> tuple[Connection, Frame] | None:
         connection = Connection(sock, HELLO_SECONDS)
         connection.send(Frame("hello", {"protocol": PROTOCOL, "flwr": flwr_version()}))
         answer = connection.recv()
-        sock.settimeout(None)
-        return connection, answer
+        return Connection(sock), answer
     except (OSError, FrameError):
         sock.close()
         return None

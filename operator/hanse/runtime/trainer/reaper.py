@@ -1,10 +1,19 @@
 """PID 1's duties towards other people's children. Used by hanse.runtime.trainer.supervisor."""
 
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def adopt_orphans() -> None:
+    """Become what PID 1 is in a container, where we are not (`hanse run`): orphans of our children come to us."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def reap() -> Iterator[tuple[int, int]]:
@@ -20,7 +29,7 @@ def reap() -> Iterator[tuple[int, int]]:
 
 
 def kill_orphans() -> None:
-    """Kill what an app has detached from its process group: orphans come to PID 1, and no state outlives a message."""
+    """Kill what an app has detached from its process group: orphans come to us, and no state outlives a message."""
     for pid in children():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

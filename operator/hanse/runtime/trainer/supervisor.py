@@ -24,7 +24,7 @@ from hanse.runtime.trainer.child import Child
 from hanse.runtime.trainer.errors import GateGone, TrainerExit
 from hanse.runtime.trainer.link import connect
 from hanse.runtime.trainer.memory import oom_kills
-from hanse.runtime.trainer.reaper import kill_orphans, reap
+from hanse.runtime.trainer.reaper import adopt_orphans, kill_orphans, reap
 from hanse.runtime.trainer.startup import Ready
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the job ends (returns) or the trainer must end (raises TrainerExit)."""
         self._take_signals()
+        adopt_orphans()
         child.prepare_to_fork()
         try:
             while True:

@@ -1,4 +1,4 @@
-"""Client pods without Kubernetes on H3's rig: real gate and trainer processes, and a driver in the aggregator's place."""
+"""Client pods without Kubernetes: real gate and trainer processes, and a driver in the aggregator's place."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from flwr.common.serde import run_from_proto
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.task_identity import TaskIdentity
+
 from hanse.api.paths import Paths
 from hanse.api.runconfig import ClientConfig, ClientDataset
 from hanse.runtime.flower.control import Control
 from hanse.runtime.flower.grid import HanseGrid
 from hanse.runtime.flower.link import LinkAddress, superexec_client, task_client
-
 from tests.contract.runtime.server.rig import Rig, wait_for
 
 APP = "hanse.runtime.apps.counting:app"
@@ -114,7 +114,9 @@ class Driver:
     def ask(self, *messages: Message, timeout: float = 60.0) -> list[Message]:
         return list(self.grid.send_and_receive(messages, timeout=timeout))
 
-    def train(self, *indices: int, size: int = 4, number: int = 1, kind: str = "train", ttl: float = 60.0) -> list[Message]:
+    def train(
+        self, *indices: int, size: int = 4, number: int = 1, kind: str = "train", ttl: float = 60.0
+    ) -> list[Message]:
         """One exchange with a vector of zeros; replies in the order of the indices."""
         sent = [self.message(i, kind, model(size, number), ttl=ttl, number=number) for i in indices]
         replies = {reply.metadata.src_node_id: reply for reply in self.ask(*sent)}
