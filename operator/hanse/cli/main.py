@@ -3,6 +3,7 @@
 Entry points `hanse` and `kubectl-hanse` call `main`.
 """
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,8 +26,18 @@ app = typer.Typer(
 model_app = typer.Typer(no_args_is_help=True, help="Fetch, look at and use a trained model.")
 app.add_typer(model_app, name="model")
 
-out = Console()
-err = Console(stderr=True)
+#: Where output is read by a program a table must not be folded to 80 columns.
+_WIDTH_WITHOUT_TERMINAL = 200
+
+
+def _console(stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    fixed = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=_WIDTH_WITHOUT_TERMINAL if fixed else None)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 Files = Annotated[
     list[Path], typer.Argument(help="YAML files, or directories of them, with FederatedJob and Participants.")

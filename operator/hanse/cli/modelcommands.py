@@ -18,13 +18,9 @@ from hanse.cli.modelfile import file_digest, read_header
 def show(file: Path, console: Console) -> None:
     """Metadata, arrays and digest of a model file."""
     header = read_header(file)
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("file", Text(str(file)))
-    facts.add_row("digest", file_digest(file))
-    facts.add_row("parameters", f"{header.parameters:,}")
-    for name, text in header.metadata.items():
-        facts.add_row(Text(name), Text(_short(text)))
-    console.print(facts)
+    facts = {"file": str(file), "digest": file_digest(file), "parameters": f"{header.parameters:,}"}
+    for name, text in (facts | {n: _short(t) for n, t in header.metadata.items()}).items():
+        console.print(f"{name:<11} {text}", markup=False, highlight=False, soft_wrap=True)
     arrays = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("ARRAY", "DTYPE", "SHAPE"):
         arrays.add_column(column)
