@@ -31,8 +31,16 @@ unpack() {
   fi
   mkdir -p "$target.tmp"/{src,proc,dev,sys,tmp,opt/tests}
   mv "$target.tmp" "$target"
-  # Older ones, but not those of the last day: someone may be in one.
-  find "$IMAGES_CACHE/rootfs" -mindepth 1 -maxdepth 1 -mtime +0 ! -path "$target" -exec rm -rf {} +
+  forget_older "$target"
+}
+
+# forget_older DIRECTORY: the other root file systems, but none that a running command is in.
+forget_older() {
+  local other used
+  used=$(readlink /proc/[0-9]*/root || true)
+  find "$IMAGES_CACHE/rootfs" -mindepth 1 -maxdepth 1 -mmin +10 ! -path "$1" ! -name 'tests-*' | while read -r other; do
+    grep -qxF "$other" <<<"$used" || rm -rf --one-file-system "$other"
+  done
 }
 
 # An exported lock is what pins pytest for the host's environment; the same versions go in here.
