@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -211,10 +212,11 @@ class Rig:
 
     def wait_superlink(self) -> None:
         url = f"https://127.0.0.1:{self.config.superlink_port}/health"
+        trust = ssl.create_default_context(cafile=str(self.paths.tls / "ca.crt"))
 
         def healthy() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                return httpx.get(url, verify=str(self.paths.tls / "ca.crt")).status_code == 200
+                return httpx.get(url, verify=trust).status_code == 200
             return False
 
         wait_for(healthy, "the SuperLink")
