@@ -28,16 +28,11 @@ class Member:
     data: Path
 
 
-def free_ports(count: int) -> list[int]:
-    """Free ports of the loopback interface."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [int(s.getsockname()[1]) for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+def free_port() -> int:
+    """A free port of the loopback interface."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def lay_out(
@@ -47,10 +42,12 @@ def lay_out(
     members: list[Member],
     output: Path,
     *,
-    ports: tuple[int, int],
-    behind_front: bool,
+    port: int,
 ) -> RunConfig:
-    """Write every file that the programs read, with new keys. `ports` are the front's and SuperLink's."""
+    """Write every file that the programs read, with new keys. `port` is SuperLink's, on loopback.
+
+    There is no front: it keeps strangers out of a pod, and here nobody else reaches the port.
+    """
     job = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
     authority = LocalCA()
     keys = [node_key() for _ in members]
@@ -63,10 +60,10 @@ def lay_out(
         for m, k in zip(members, keys, strict=True)
     ]
     config = RunConfig.from_spec(spec, job, participants, output_path=MODEL_FILE).model_copy(
-        update={"server_port": ports[0], "superlink_port": ports[1]}
+        update={"superlink_port": port}
     )
     server.run_config.write_text(config.model_dump_json(by_alias=True, exclude_none=True))
-    address = f"127.0.0.1:{ports[0] if behind_front else ports[1]}"
+    address = f"127.0.0.1:{port}"
     for member, key in zip(members, keys, strict=True):
         client = _client_config(job, spec, member, len(members), address)
         _lay_out_client(directory, member, client, key, authority)

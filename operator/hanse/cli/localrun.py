@@ -17,7 +17,7 @@ from hanse.api.job import FederatedJobSpec
 from hanse.api.paths import Paths
 from hanse.api.progress import ModelFile, Progress
 from hanse.cli.errors import RunFailed
-from hanse.cli.layout import Member, free_ports, lay_out
+from hanse.cli.layout import Member, free_port, lay_out
 from hanse.cli.manifests import Manifest
 from hanse.cli.processes import Exit, Processes, Program
 from hanse.cli.rundir import Identity, RunDirectory, open_directory
@@ -119,8 +119,7 @@ def run_job(job: LocalJob, screen: Screen) -> Result:
     """Run to the end. Raises `RunFailed`; leaves no process behind in any case."""
     spec, manifest = job.manifest.spec, job.manifest
     identity = open_directory(job.directory.path, manifest.namespace, manifest.name, spec, resume=job.resume)
-    front, superlink = free_ports(2)
-    lay_out(job.directory, identity, spec, job.members, job.output, ports=(front, superlink), behind_front=False)
+    lay_out(job.directory, identity, spec, job.members, job.output, port=free_port())
     members = tuple(MemberView(m.participant.name) for m in job.members)
     screen.show(View(manifest.name, "Starting", total=spec.rounds, members=members))
     deadline = time.monotonic() + spec.active_deadline_seconds if spec.active_deadline_seconds else None

@@ -10,7 +10,7 @@ from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
 from hanse.api.runconfig import ClientConfig, RunConfig
 from hanse.cli.errors import CliError, UsageError
-from hanse.cli.layout import Member, free_ports, lay_out
+from hanse.cli.layout import Member, lay_out
 from hanse.cli.localrun import environment
 from hanse.cli.runcommand import resolve_data
 from hanse.cli.rundir import Identity, RunDirectory, open_directory
@@ -27,7 +27,7 @@ def prepared(tmp_path: Path, spec: FederatedJobSpec = SPEC) -> tuple[RunDirector
     members = resolve_data(spec, OWNERS, data)
     directory = RunDirectory(tmp_path / "run")
     identity = open_directory(directory.path, "consortium", "credit", spec, resume=False)
-    lay_out(directory, identity, spec, members, tmp_path / "out", ports=(9443, 8000), behind_front=False)
+    lay_out(directory, identity, spec, members, tmp_path / "out", port=8000)
     return directory, identity, members
 
 
@@ -83,7 +83,7 @@ def test_a_resume_keeps_the_identity_and_takes_more_rounds(tmp_path: Path) -> No
     more = SPEC.model_copy(update={"rounds": 9})
     again = open_directory(directory.path, "consortium", "credit", more, resume=True)
     assert (again.uid, again.starts) == (identity.uid, 2)
-    lay_out(directory, again, more, members, tmp_path / "out", ports=(1, 2), behind_front=False)
+    lay_out(directory, again, more, members, tmp_path / "out", port=8001)
     assert (directory.server.state / "checkpoint").is_file()
     assert not (directory.server.shared / "old").exists()
 
@@ -116,10 +116,6 @@ def test_a_resume_of_another_job_is_refused(tmp_path: Path) -> None:
 def test_data_that_does_not_fit(tmp_path: Path, data: list[str], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         resolve_data(SPEC, OWNERS, [d.format(tmp=tmp_path) for d in data])
-
-
-def test_ports_are_free_and_different() -> None:
-    assert len(set(free_ports(3))) == 3
 
 
 def test_programs_see_the_callers_environment_and_our_code(tmp_path: Path) -> None:
