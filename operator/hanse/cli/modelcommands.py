@@ -1,11 +1,11 @@
 """`hanse model show` and `hanse model predict`."""
 
-import contextlib
 import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -14,13 +14,19 @@ from rich.text import Text
 from hanse.cli.errors import ModelError
 from hanse.cli.modelfile import file_digest, read_header
 
+#: Longer lists of numbers are counted, not printed.
+_LIST: Final = 8
+
 
 def show(file: Path, console: Console) -> None:
     """Metadata, arrays and digest of a model file."""
     header = read_header(file)
     facts = {"file": str(file), "digest": file_digest(file), "parameters": f"{header.parameters:,}"}
-    for name, text in (facts | {n: _short(t) for n, t in header.metadata.items()}).items():
-        console.print(f"{name:<11} {text}", markup=False, highlight=False, soft_wrap=True)
+    for name, text in header.metadata.items():
+        facts |= _facts(name, text)
+    width = max(len(name) for name in facts) + 2
+    for name, text in facts.items():
+        console.print(f"{name:<{width}}{text}", markup=False, highlight=False, soft_wrap=True)
     arrays = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("ARRAY", "DTYPE", "SHAPE"):
         arrays.add_column(column)
@@ -29,11 +35,23 @@ def show(file: Path, console: Console) -> None:
     console.print(arrays)
 
 
-def _short(text: str, limit: int = 300) -> str:
-    """JSON compactly, long texts cut."""
-    with contextlib.suppress(ValueError):  # not every value is JSON
-        text = json.dumps(json.loads(text), ensure_ascii=False)
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+def _facts(name: str, text: str) -> dict[str, str]:
+    """A metadata entry as lines: JSON objects one line a key, long lists of numbers counted."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {name: text}
+    if not isinstance(value, dict):
+        return {name: text}
+    return {f"{name}.{key}": _short(item) for key, item in value.items()}
+
+
+def _short(item: Any) -> str:
+    if isinstance(item, list) and len(item) > _LIST and all(isinstance(n, int | float) for n in item):
+        return f"{len(item)} numbers"
+    if isinstance(item, list):
+        return ", ".join(map(str, item))
+    return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
 
 
 def predict(file: Path, source: tuple[str, str], console: Console) -> None:
