@@ -142,6 +142,7 @@ class FleetLink:
             timeout=CALL_TIMEOUT,
         )
         self._node: Node | None = None
+        self._known: Node | None = None
         self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         self._peer_encloses = False
 
@@ -151,15 +152,33 @@ class FleetLink:
         return cls(address, client_tls(paths), (paths.tls / "node.key").read_bytes())
 
     def activate(self) -> int:
-        """Come online. Returns the node id."""
+        """Come online. Returns the node id.
+
+        The SuperLink activates no node that it holds for online, which is what a killed gate leaves behind until its
+        heartbeats have been missed. Only a heartbeat gets such a node back, and it takes the node id.
+        """
+        if self._known is not None:
+            try:
+                self._beat(self._known)
+                self._node = self._known
+                return self._known.node_id
+            except NodeUnknown:
+                self._known = None
         request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=HEARTBEAT_INTERVAL)
         node_id = _once(lambda: self._client.ActivateNode(request)).node_id
-        self._node = Node(node_id=node_id)
+        self._node = self._known = Node(node_id=node_id)
         return node_id
+
+    def remember(self, node_id: int) -> None:
+        """The id that this node had before this process."""
+        self._known = Node(node_id=node_id)
 
     def heartbeat(self) -> None:
         """Stay online. Raises NodeUnknown when it takes an activation."""
-        request = SendNodeHeartbeatRequest(node=self._active(), heartbeat_interval=HEARTBEAT_INTERVAL)
+        self._beat(self._active())
+
+    def _beat(self, node: Node) -> None:
+        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_INTERVAL)
         if not _once(lambda: self._client.SendNodeHeartbeat(request)).success:
             raise NodeUnknown("the server does not recognise the node's heartbeat")
 

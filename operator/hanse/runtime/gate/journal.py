@@ -1,4 +1,4 @@
-"""What the gate must not forget when it is killed: the message in flight, the app's Context.state, the end of the job.
+"""What the gate must not forget when it is killed: the message in flight, Context.state, its node id, the job's end.
 
 Files in the pod's shared directory; used by hanse.runtime.gate.session. The trainer can write there too, so nothing of
 it is ever sent on: the note only names the message that an error reply belongs to, the state goes back to the trainer.
@@ -14,15 +14,18 @@ from hanse.runtime.gate.frames import Buffer
 
 #: An outcome of a job that is over, as the aggregator words it.
 OUTCOME_LIMIT: Final = 64
+#: Of an unsigned 64-bit number.
+NODE_DIGITS: Final = 20
 
 
 class Journal:
-    """The three files."""
+    """The files."""
 
     def __init__(self, directory: Path) -> None:
         self._in_flight = directory / "in-flight"
         self._state = directory / "context-state"
         self._ended = directory / "ended"
+        self._node = directory / "node-id"
 
     def in_flight(self) -> bytes | None:
         """Origin of the message that was being worked on when the last gate died."""
@@ -35,6 +38,15 @@ class Journal:
     def clear(self) -> None:
         """The message is answered."""
         self._in_flight.unlink(missing_ok=True)
+
+    def node(self) -> int | None:
+        """Node id of the last gate with this key."""
+        data = _read(self._node) or b""
+        return int(data) if data.isdigit() and len(data) <= NODE_DIGITS else None
+
+    def keep_node(self, node_id: int) -> None:
+        """Remember the node id: a gate that was killed cannot come online again without it."""
+        _write(self._node, [str(node_id).encode()])
 
     def state(self) -> list[bytes]:
         """The app's Context.state, as the blobs that the trainer returned; none at first or when the file is torn."""

@@ -46,8 +46,11 @@ def _run(paths: Paths, config: ClientConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: wake.stop())
     fleet = FleetLink.open(config.server_address, paths)
+    journal = Journal(paths.shared)
+    if (node := journal.node()) is not None:
+        fleet.remember(node)
     try:
-        Gate(config, fleet, Journal(paths.shared), listen(paths.shared), wake, flwr_version()).run()
+        Gate(config, fleet, journal, listen(paths.shared), wake, flwr_version()).run()
     finally:
         fleet.close()
     return ExitCode.COMPLETE

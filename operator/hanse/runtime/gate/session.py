@@ -93,7 +93,7 @@ class Session:
             if (outcome := self._journal.ended()) is not None:
                 self._say_goodbye(outcome)
                 return
-            self._patiently(self._fleet.activate, idle=True)
+            self._journal.keep_node(self._patiently(self._fleet.activate, idle=True))
             self._heart.start()
             log.info("the trainer is ready, the node is online")
             self._answer_lost_message()

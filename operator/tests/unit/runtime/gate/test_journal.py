@@ -33,6 +33,18 @@ def test_a_spoilt_state_file_is_no_state_or_some_bytes_but_no_error(
     assert sum(len(blob) for blob in Journal(directory).state()) <= len(data)
 
 
+def test_the_node_id_survives(tmp_path: Path) -> None:
+    assert Journal(tmp_path).node() is None
+    Journal(tmp_path).keep_node(2**63 + 7)
+    assert Journal(tmp_path).node() == 2**63 + 7
+
+
+@pytest.mark.parametrize("data", [b"", b"-1", b"seven", b"9" * 40, b"\xff"])
+def test_a_spoilt_node_id_is_none(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "node-id").write_bytes(data)
+    assert Journal(tmp_path).node() is None
+
+
 def test_the_end_of_the_job_is_remembered(tmp_path: Path) -> None:
     assert Journal(tmp_path).ended() is None
     Journal(tmp_path).end("Complete")
