@@ -27,6 +27,7 @@ from hanse.controller.reconcile.model import Plan, Problem
 from hanse.controller.views import Custom
 
 SWEEP: Final = Key("Sweep")
+DENIED_SECONDS: Final = 5.0
 _log = get_logger(__name__)
 
 
@@ -93,7 +94,10 @@ class Engine:
             return
         failed = await self._act(key, plan)
         await self._write(kind, view, plan)
-        if failed is not None:
+        if isinstance(failed, errors.Denied):
+            # Somebody else's to repair, and in status already: no reason to wait longer each time.
+            self._queue.add(key, DENIED_SECONDS)
+        elif failed is not None:
             raise failed
         if plan.after is not None:
             self._queue.add(key, plan.after)
@@ -111,19 +115,28 @@ class Engine:
                 return participant_plan.plan(await self._observer.participant(view), now)
 
     async def _act(self, key: Key, plan: Plan) -> errors.ApiProblem | None:
-        """All actions in order; one that fails ends them, and is told by the next visit's status."""
+        """All actions in order; one that fails is told by the next visit's status.
+
+        It ends the rest of them, but a namespace that is closed to us only ends what is meant for it.
+        """
+        first: errors.ApiProblem | None = None
+        closed: set[str] = set()
         for action in plan.actions:
+            if action.namespace in closed:
+                continue
             try:
                 await self._executor.run(action)
             except errors.ApiProblem as error:
-                problem = _problem(error)
-                if self._problems.get(key) != problem:
-                    self._problems[key] = problem
-                    self._queue.add(key)
-                return error
-        if plan.actions:
+                first = first or error
+                if not isinstance(error, errors.Denied):
+                    break
+                closed.add(action.namespace)
+        if first is not None and self._problems.get(key) != _problem(first):
+            self._problems[key] = _problem(first)
+            self._queue.add(key)
+        elif first is None and plan.actions:
             self._problems.pop(key, None)
-        return None
+        return first
 
     async def _write(self, kind: Kind, view: Custom, plan: Plan) -> None:
         status = plan.status.to_wire()

@@ -122,12 +122,20 @@ class EnsureAuthority:
 
     job: Meta
 
+    @property
+    def namespace(self) -> str:
+        return self.job.namespace
+
 
 @dataclass(frozen=True)
 class EnsureServerTls:
     """A new server certificate from the job's CA."""
 
     job: Meta
+
+    @property
+    def namespace(self) -> str:
+        return self.job.namespace
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,10 @@ class EnsureIdentity:
     participation: Meta
     spec: ParticipationSpec
 
+    @property
+    def namespace(self) -> str:
+        return self.participation.namespace
+
 
 @dataclass(frozen=True)
 class Apply:
@@ -144,12 +156,20 @@ class Apply:
 
     manifest: Manifest
 
+    @property
+    def namespace(self) -> str:
+        return str(self.manifest["metadata"]["namespace"])
+
 
 @dataclass(frozen=True)
 class Create:
     """Create; one that is there already is left as it is."""
 
     manifest: Manifest
+
+    @property
+    def namespace(self) -> str:
+        return str(self.manifest["metadata"]["namespace"])
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def of_server(draft: Draft, progress: Progress | None, members: list[Member]) ->
         draft.complete(reason, message)
     elif job is not None and job.complete:
         draft.complete(Reason.COMPLETED, "the server has ended with exit code 0; its last words were lost")
-    elif job is not None and job.failed:
+    elif job is not None and (job.failed or _ended_for_good(draft.observed)):
         draft.fail(*_server_failure(draft.observed, progress, members))
     else:
         _hopeless_server(draft)
@@ -41,6 +41,13 @@ def _server_failure(observed: ObservedJob, progress: Progress | None, members: l
     if last is not None and last[1].exit_code is not None:
         return reason_for(last[1].exit_code), last[1].message
     return Reason.CONTAINER_FAILED, f"server Job: {job.failed_reason}: {job.failed_message}"
+
+
+def _ended_for_good(observed: ObservedJob) -> bool:
+    """Whether the launcher has ended with a code that no retry changes; its Job waits for the sidecars to end."""
+    newest = pods.newest(observed.server_pods)
+    found = pods.failure(newest) if newest is not None else None
+    return found is not None and found.container == names.CONTAINER_LAUNCHER and found.hopeless
 
 
 def _troubles(members: list[Member], reason: str) -> str:

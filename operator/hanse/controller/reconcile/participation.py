@@ -129,7 +129,8 @@ def _judge(draft: _Draft) -> None:
         _fail(draft, found, job.failed_reason, job.failed_message)
     elif found is not None and found.hopeless:
         _fail(draft, found, "", "")
-        _remove_job(draft)
+        if found.unseen or found.reason == Reason.SIDECAR_CRASH_LOOP:
+            _remove_job(draft)
 
 
 def _latest_failure(observed: ObservedParticipation) -> Diagnosis | None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from hanse.api import names
 from hanse.api.conditions import Reason
-from hanse.api.exitcodes import reason_for
+from hanse.api.exitcodes import PERMANENT, reason_for
 from hanse.controller.views import ContainerView, Ended, PodView
 
 #: Restarts of a sidecar in one pod after which it is taken for hopeless.
@@ -32,7 +32,10 @@ class Diagnosis:
     exit_code: int | None = None
     log: str = ""
     finished_at: datetime | None = None
+    #: Trying again changes nothing.
     hopeless: bool = False
+    #: ... and the Job does not know: it has to be removed.
+    unseen: bool = False
 
 
 def newest(pods: Iterable[PodView]) -> PodView | None:
@@ -62,6 +65,8 @@ def _ended(pod: PodView, container: ContainerView, ended: Ended | None) -> Diagn
     if ended is None or ended.exit_code == 0:
         return None
     reason = Reason.OUT_OF_MEMORY if ended.reason == "OOMKilled" else reason_for(ended.exit_code)
+    permanent = ended.exit_code in PERMANENT
+    killed = ended.reason == "OOMKilled" and container.name == names.CONTAINER_TRAINER
     return Diagnosis(
         reason=reason,
         message=f"pod {pod.meta.name}: container {container.name} ended with exit code {ended.exit_code} ({reason})",
@@ -69,8 +74,10 @@ def _ended(pod: PodView, container: ContainerView, ended: Ended | None) -> Diagn
         exit_code=ended.exit_code,
         log=ended.message,
         finished_at=ended.finished_at,
+        # The Job fails too, but only when the sidecars have ended as well.
+        hopeless=permanent or killed,
         # podFailurePolicy cannot tell an OOM kill from any kill; the same data needs the same memory again.
-        hopeless=ended.reason == "OOMKilled" and container.name == names.CONTAINER_TRAINER,
+        unseen=killed,
     )
 
 

@@ -1,4 +1,4 @@
-"""A small world for the operator's unit tests: an API server in memory, a clock that tests own, and objects to put into it.
+"""A small world for the operator's unit tests: an API server in memory, a clock that tests own, and objects for it.
 
 The door keeps what the operator relies on (uids, resource versions, conflicts, owner references); the contract test in
 operator/tests/contract/controller runs the same expectations against it and against a real kube-apiserver.
@@ -42,6 +42,8 @@ class MemoryDoor:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Json] = {}
         self.denied: set[str] = set()
+        #: Whether the kubelet takes its time to end pods.
+        self.pods_linger = False
         self.calls: list[tuple[str, str, str, str]] = []
         self.tokens: dict[str, Json] = {}
         self._version = 0
@@ -117,6 +119,8 @@ class MemoryDoor:
         uid = gone["metadata"]["uid"]
         for (k, ns, n), child in list(self.objects.items()):
             owners = child["metadata"].get("ownerReferences") or []
+            if k == "Pod" and self.pods_linger:
+                continue
             if ns == namespace and any(o["uid"] == uid for o in owners):
                 self.remove(k, ns, n)
 
