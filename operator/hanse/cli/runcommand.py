@@ -3,12 +3,13 @@
 import signal
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
+from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
 from hanse.cli.errors import CliError, Interrupted, ManifestError, UsageError
@@ -38,8 +39,7 @@ def run(options: RunOptions, console: Console) -> None:
     """Validate, run, report. Raises `CliError`s; a run directory that is worth something stays."""
     manifests = load(options.files)
     manifest = manifests.job(options.job)
-    if refusals := manifests.refusals(manifest):
-        raise ManifestError([problem for _, problem in refusals])
+    _accept(manifests, manifest)
     if options.rounds is not None:
         manifest = _with_rounds(manifest, options.rounds)
     members = resolve_data(manifest.spec, manifests.owners(), options.data)
@@ -51,6 +51,16 @@ def run(options: RunOptions, console: Console) -> None:
     if manifest.spec.suspend:
         console.print("spec.suspend is true: a cluster would wait; run on this machine all the same", style="yellow")
     _run_and_report(job, options, console, manifests)
+
+
+def _accept(manifests: Manifests, manifest: Manifest[FederatedJobSpec]) -> None:
+    problems = []
+    for finding, problem in manifests.refusals(manifest):
+        if finding.reason == Reason.PARTICIPANT_NOT_FOUND:
+            problem = replace(problem, next_step="Name the file that holds it too, or the directory of both.")
+        problems.append(problem)
+    if problems:
+        raise ManifestError(problems)
 
 
 def _run_and_report(job: LocalJob, options: RunOptions, console: Console, manifests: Manifests) -> None:

@@ -23,11 +23,13 @@ def rounds_table(view: View, newest: int | None = None) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ROUND", "UPDATES", "SECONDS", *(c.upper() for c in columns)):
         table.add_column(name, justify="right")
-    table.add_column("MISSING")
+    somebody_missed = any(record.missing for record in view.rounds)
+    if somebody_missed:
+        table.add_column("MISSING")
     for record in rounds:
         values = (number(record.metrics[c]) if c in record.metrics else "-" for c in columns)
         cells = (f"{record.number}/{view.total}", str(record.contributed), f"{float(record.seconds):.2f}", *values)
-        table.add_row(*cells, missing(record))
+        table.add_row(*cells, *([missing(record)] if somebody_missed else []))
     return table
 
 
@@ -71,7 +73,7 @@ class Screen:
         self._console = console
         self._history = History()
         self._last: View | None = None
-        self._live = Live(console=console, transient=True, refresh_per_second=5) if console.is_terminal else None
+        self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live is not None:

@@ -105,6 +105,13 @@ def test_the_table_of_rounds_has_a_dash_for_a_metric_that_is_missing() -> None:
     assert last == ["2/3", "2", "1.25", "0.8000", "-"]
 
 
+def test_who_missed_a_round_has_a_column_only_where_somebody_did() -> None:
+    complete = View("credit", "Running", 1, 3, rounds=(round_record(1),))
+    partial = View("credit", "Running", 1, 3, rounds=(round_record(1, missing=["bank-b"]),))
+    assert "MISSING" not in text_of(rounds_table(complete))
+    assert "bank-b" in text_of(rounds_table(partial))
+
+
 def test_messages_are_no_markup() -> None:
     view = View("credit", "Failed", message="[/red] [bold]", reason="X")
     assert "[/red] [bold]" in text_of(live(view))
