@@ -29,6 +29,7 @@ from flwr.proto.message_pb2 import (
     PullObjectRequest,
     PushObjectRequest,
 )
+from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import Metadata as ProtoMetadata
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.error import ApiErrorCode, FlowerError
@@ -105,6 +106,16 @@ class Letter:
         """Until nobody waits for the reply any more. A sender's clock that is ahead of ours counts as now."""
         sent = self.message.metadata
         return sent.ttl - max(0.0, now - sent.created_at)
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """An answer, ready to be sent, as often as it takes."""
+
+    announcement: ProtoMessage
+    tree: ObjectTree
+    objects: dict[str, bytes | InflatableObject]
+    seconds: float
 
 
 class _VersionHeaders:
@@ -224,15 +235,17 @@ class FleetLink:
             raise FleetRefused("the server handed out something that is no message")
         return message.content
 
-    def reply(self, origin: bytes, content: RecordDict, seconds: float) -> None:
-        """Send `content` as the answer to the message of `origin`; `seconds` is how long the app took."""
-        self._push(Message(content, reply_to=_asked(origin)), seconds)
+    def compose(self, origin: bytes, content: RecordDict | int, seconds: float) -> Outgoing:
+        """An answer to the message of `origin`: content, or a code without a word of the app's. Nothing is sent yet.
 
-    def refuse(self, origin: bytes, code: int) -> None:
-        """Send an error reply: a number, never a word of the app's."""
-        self._push(Message(Error(code=code, reason=""), reply_to=_asked(origin)), 0.0)
-
-    def _push(self, message: Message, seconds: float) -> None:
+        `seconds` is how long the app took. Send the same answer again after a failure, never a second one: the
+        SuperLink takes one reply to a message and ignores any other, but the same one it completes.
+        """
+        asked = _asked(origin)
+        if isinstance(content, RecordDict):
+            message = Message(content, reply_to=asked)
+        else:
+            message = Message(Error(code=content, reason=""), reply_to=asked)
         objects: dict[str, bytes | InflatableObject]
         if self._peer_encloses and wire_inline.fits(message):
             announcement, tree, root = wire_inline.enclose(message)
@@ -242,20 +255,24 @@ class FleetLink:
                 message.metadata.__dict__["_message_id"] = message.object_id
                 tree, objects = get_object_tree(message), dict(get_all_nested_objects(message))
             announcement = message_to_proto(remove_content_from_message(message))
+        return Outgoing(announcement, tree, objects, seconds)
+
+    def push(self, outgoing: Outgoing) -> None:
+        """Send an answer, or what is missing of it."""
         request = PushMessagesRequest(
             node=self._active(),
-            messages_list=[announcement],
-            message_object_trees=[tree],
-            clientapp_runtime_list=[seconds],
+            messages_list=[outgoing.announcement],
+            message_object_trees=[outgoing.tree],
+            clientapp_runtime_list=[outgoing.seconds],
         )
         response = _once(lambda: self._client.PushMessages(request))
 
         def transfer(object_id: str) -> None:
             # Serialised here, one chunk for each transfer at a time: never the whole reply a second time.
-            item = objects[object_id]
+            item = outgoing.objects[object_id]
             push = PushObjectRequest(
                 node=self._active(),
-                run_id=message.metadata.run_id,
+                run_id=outgoing.announcement.metadata.run_id,
                 object_id=object_id,
                 object_content=item if isinstance(item, bytes) else item.deflate(),
                 session_id=response.session_id,

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 
 from hanse.api.replies import ReplyCode
 from hanse.runtime.flower import wire
-from hanse.runtime.flower.fleet import FleetError, FleetRefused, Letter, NodeUnknown, RunOver, ServerAway, now
+from hanse.runtime.flower.fleet import FleetError, FleetRefused, Letter, NodeUnknown, Outgoing, RunOver, ServerAway, now
 from hanse.runtime.gate.checks import Refused, check_reply
 from hanse.runtime.gate.content import outline
 from hanse.runtime.gate.frames import Connection, ConnectionLost, Frame, MalformedFrame
@@ -42,8 +42,8 @@ class Fleet(Node, Protocol):
 
     def pull(self) -> Letter | None: ...
     def fetch(self, letter: Letter) -> wire.RecordDict | None: ...
-    def reply(self, origin: bytes, content: wire.RecordDict, seconds: float) -> None: ...
-    def refuse(self, origin: bytes, code: int) -> None: ...
+    def compose(self, origin: bytes, content: wire.RecordDict | int, seconds: float) -> Outgoing: ...
+    def push(self, outgoing: Outgoing) -> None: ...
 
 
 class SessionOver(Exception):
@@ -209,13 +209,14 @@ class Session:
         return Answer(content=content)
 
     def _send(self, origin: bytes, answer: Answer, seconds: float) -> None:
+        content: wire.RecordDict | ReplyCode
         if answer.content is not None:
             content = answer.content
-            self._patiently(lambda: self._fleet.reply(origin, content, seconds))
         else:
-            code = answer.code or ReplyCode.APP_ERROR
-            log.warning("error reply: %s", code.name)
-            self._patiently(lambda: self._fleet.refuse(origin, code))
+            content = answer.code or ReplyCode.APP_ERROR
+            log.warning("error reply: %s", content.name)
+        outgoing = self._fleet.compose(origin, content, seconds)
+        self._patiently(lambda: self._fleet.push(outgoing))
 
     def _answer_lost_message(self) -> None:
         """A gate before this one died with a message in its hands."""
@@ -233,7 +234,7 @@ class Session:
         outcome = str(records["end"].values.get("outcome", "")) if "end" in records else ""
         self._journal.end(outcome)
         try:
-            self._fleet.reply(letter.origin, wire.RecordDict(), 0.0)
+            self._fleet.push(self._fleet.compose(letter.origin, wire.RecordDict(), 0.0))
         except FleetError as error:
             # The launcher waits a few seconds for this and then ends all the same.
             log.info("the end was not acknowledged: %s", error)

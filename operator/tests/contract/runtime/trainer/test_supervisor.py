@@ -34,7 +34,7 @@ class Trainer:
         for directory in (self.paths.config, self.paths.data, self.paths.shared):
             directory.mkdir(parents=True)
         (self.paths.data / "rows.csv").touch()
-        config = {
+        fields: dict[str, Any] = {
             "job": JobRef(namespace="consortium", name="credit", uid="1"),
             "participant": "bank-a",
             "index": 0,
@@ -43,7 +43,7 @@ class Trainer:
             "client_app": "hanse.runtime.apps.counting:app",
             "dataset": ClientDataset(name="rows", path="rows.csv"),
         }
-        config = ClientConfig(**(config | changes))
+        config = ClientConfig(**(fields | changes))
         self.paths.client_config.write_text(config.model_dump_json(by_alias=True))
         self.listener = listen(self.paths.shared)
         self.listener.settimeout(WAIT)
@@ -62,7 +62,7 @@ class Trainer:
     def send(self, fail: str = "", kind: str = "train") -> str:
         self.count += 1
         arrays = ArrayRecord({"vector": Array(np.zeros(2, np.float32))})
-        config = ConfigRecord({"server-round": 1} | ({"fail": fail} if fail else {}))
+        config = ConfigRecord({"server-round": 1, "fail": fail} if fail else {"server-round": 1})
         sent = letter(RecordDict({"arrays": arrays, "config": config}), kind, f"m{self.count}")
         blobs = wire.pack(sent.message.content)
         meta = {"id": sent.message_id, "origin": sent.origin.hex(), "split": len(blobs)}

@@ -12,10 +12,11 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from flwr.app.message import make_message
 from flwr.app.metadata import Metadata
+from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import ObjectTree
 
 from hanse.runtime.flower import wire
-from hanse.runtime.flower.fleet import FleetError, Letter
+from hanse.runtime.flower.fleet import FleetError, Letter, Outgoing
 from hanse.runtime.gate.frames import Connection, Frame
 from hanse.runtime.gate.journal import Journal
 from hanse.runtime.gate.session import Session
@@ -39,6 +40,7 @@ class MemoryFleet:
     faults: dict[str, list[FleetError]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     inbox: "queue.Queue[Letter]" = field(default_factory=queue.Queue)
+    composed: list[tuple[bytes, RecordDict | int]] = field(default_factory=list)
     answers: "queue.Queue[tuple[bytes, RecordDict | int]]" = field(default_factory=queue.Queue)
     online: threading.Event = field(default_factory=threading.Event)
     offline: threading.Event = field(default_factory=threading.Event)
@@ -71,13 +73,14 @@ class MemoryFleet:
         self._called("fetch")
         return letter.message.content
 
-    def reply(self, origin: bytes, content: RecordDict, seconds: float) -> None:
-        self._called("reply")
-        self.answers.put((origin, content))
+    def compose(self, origin: bytes, content: RecordDict | int, seconds: float) -> Outgoing:
+        self._called("compose")
+        self.composed.append((origin, content))
+        return Outgoing(ProtoMessage(), ObjectTree(object_id=str(len(self.composed) - 1)), {}, seconds)
 
-    def refuse(self, origin: bytes, code: int) -> None:
-        self._called("refuse")
-        self.answers.put((origin, code))
+    def push(self, outgoing: Outgoing) -> None:
+        self._called("push")
+        self.answers.put(self.composed[int(outgoing.tree.object_id)])
 
 
 class Stage:

@@ -162,20 +162,22 @@ def test_the_end_of_the_job_is_acknowledged_and_then_told(tmp_path: Path) -> Non
 
 
 def test_the_trainer_learns_of_the_end_also_when_nobody_takes_the_acknowledgement(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, fleet=MemoryFleet(faults={"reply": [ServerAway("gone")]}))
+    stage = Stage(tmp_path, fleet=MemoryFleet(faults={"push": [ServerAway("gone")]}))
     stage.send(letter(RecordDict(), END_MESSAGE))
     stage.hear("end")
     stage.over()
 
 
 def test_a_server_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
-    faults = {name: [ServerAway("gone")] for name in ("activate", "pull", "fetch", "reply")}
+    faults = {name: [ServerAway("gone")] for name in ("activate", "pull", "fetch", "push")}
     stage = Stage(tmp_path, fleet=MemoryFleet(faults=faults))  # type: ignore[arg-type]
     stage.send(letter(model()))
     stage.hear("message")
     stage.reply(RecordDict({"arrays": model(2.0)["arrays"]}))
     assert values(stage.answer()) == [2.0] * 3
-    assert stage.fleet.faults == {"activate": [], "pull": [], "fetch": [], "reply": []}
+    assert stage.fleet.faults == {"activate": [], "pull": [], "fetch": [], "push": []}
+    # The server takes one reply: what is repeated is the same answer.
+    assert len(stage.fleet.composed) == 1
     stage.finish()
 
 
@@ -203,7 +205,7 @@ def test_a_server_that_forgot_the_node_gets_it_again(tmp_path: Path) -> None:
 
 
 def test_a_reply_to_a_run_that_is_over_is_dropped_and_the_next_message_is_served(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, fleet=MemoryFleet(faults={"reply": [RunOver("403")]}))
+    stage = Stage(tmp_path, fleet=MemoryFleet(faults={"push": [RunOver("403")]}))
     stage.send(letter(model()))
     stage.hear("message")
     stage.reply(RecordDict())
