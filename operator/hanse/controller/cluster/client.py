@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, Final
 
 import httpx2
+from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.async_client import AsyncClient
 from lightkube.core.exceptions import ApiError
@@ -19,6 +20,7 @@ from hanse.api import names
 from hanse.controller import errors
 from hanse.controller.door import Json
 from hanse.controller.kinds import BY_NAME, Kind
+from hanse.controller.tls import as_client_go
 
 _TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
 _CHUNK: Final = 500
@@ -28,8 +30,16 @@ class Cluster:
     """One API server, reached with the pod's service account or `KUBECONFIG`."""
 
     def __init__(self, config: KubeConfig | None = None) -> None:
+        single = (config or KubeConfig.from_env()).get()
+        assert single is not None  # `get` without a name raises when there is no current context
+        assert single.user is not None
+        context = as_client_go(verify_cluster(single.cluster, single.user, single.abs_file, trust_env=False))
         self._client = AsyncClient(
-            config or KubeConfig.from_env(), timeout=_TIMEOUT, field_manager=names.FIELD_MANAGER, trust_env=False
+            single,
+            timeout=_TIMEOUT,
+            field_manager=names.FIELD_MANAGER,
+            trust_env=False,
+            transport=httpx2.AsyncHTTPTransport(verify=context, trust_env=False),
         )
         # lightkube's overloads of `create` want a typed class; ours are made at run time.
         self._untyped: Any = self._client

@@ -1,5 +1,7 @@
 """kopf's side: `on.event` for each watched kind, straight into cache and queue. Registered by `main`."""
 
+import dataclasses
+import ssl
 from typing import Any
 
 import kopf
@@ -8,6 +10,7 @@ from hanse.controller import dispatch, kinds
 from hanse.controller.cache import Cache
 from hanse.controller.engine import SWEEP
 from hanse.controller.queue import WorkQueue
+from hanse.controller.tls import as_client_go
 from hanse.controller.views import Custom, parse
 
 #: Progress changes a job's status every round; its Participations need not follow each time.
@@ -22,8 +25,20 @@ def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue) ->
 
     for kind in kinds.WATCHED:
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(on_event)
-    kopf.on.login(registry=registry, id="pod")(kopf.login_with_service_account)
-    kopf.on.login(registry=registry, id="kubeconfig")(kopf.login_with_kubeconfig)
+    kopf.on.login(registry=registry, id="login")(_login)
+
+
+class _Connection(kopf.ConnectionInfo):
+    def as_ssl_context(self) -> ssl.SSLContext:
+        return as_client_go(super().as_ssl_context())
+
+
+async def _login(**context: Any) -> kopf.ConnectionInfo | None:
+    """The pod's service account, or else `KUBECONFIG`."""
+    found = kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+    if found is None:
+        return None
+    return _Connection(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
 
 
 def handle(event: dict[str, Any], cache: Cache, queue: WorkQueue) -> None:
