@@ -60,10 +60,11 @@ def objects(request: pytest.FixtureRequest, render: Render) -> list[Manifest]:
     return render(request.param)
 
 
-def test_objects_are_valid(objects: list[Manifest]) -> None:
+@pytest.mark.parametrize("version", ["1.34", "1.37"])
+def test_objects_are_valid(objects: list[Manifest], version: str) -> None:
     for each in objects:
         if each["kind"] not in FOREIGN:
-            kubernetes_validate.validate(each, "1.34", strict=True)
+            kubernetes_validate.validate(each, version, strict=True)
 
 
 def test_no_wildcards_and_no_reading_of_secrets(objects: list[Manifest]) -> None:
