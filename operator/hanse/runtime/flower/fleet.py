@@ -51,7 +51,7 @@ from hanse.api.paths import Paths
 from hanse.runtime.flower import wire_inline
 
 #: What the SuperLink is told; it takes a node for offline after twice this. Flower's default of 30 s is a minute.
-HEARTBEAT_INTERVAL: Final = 15.0
+HEARTBEAT_INTERVAL: Final = 20.0
 CALL_TIMEOUT: Final = 20.0
 #: Objects of one message in transfer at a time: the SuperLink has two cores at best.
 TRANSFERS: Final = 3
@@ -114,7 +114,7 @@ class Outgoing:
 
     announcement: ProtoMessage
     tree: ObjectTree
-    objects: dict[str, bytes | InflatableObject]
+    objects: dict[str, InflatableObject]
     seconds: float
 
 
@@ -246,14 +246,14 @@ class FleetLink:
             message = Message(content, reply_to=asked)
         else:
             message = Message(Error(code=content, reason=""), reply_to=asked)
-        objects: dict[str, bytes | InflatableObject]
+        objects: dict[str, InflatableObject]
         if self._peer_encloses and wire_inline.fits(message):
-            announcement, tree, root = wire_inline.enclose(message)
-            objects = {tree.object_id: root}
+            announcement, tree, _ = wire_inline.enclose(message)
+            objects = {}  # its one object is never pulled, so nothing follows
         else:
             with no_object_id_recompute():
                 message.metadata.__dict__["_message_id"] = message.object_id
-                tree, objects = get_object_tree(message), dict(get_all_nested_objects(message))
+                tree, objects = get_object_tree(message), get_all_nested_objects(message)
             announcement = message_to_proto(remove_content_from_message(message))
         return Outgoing(announcement, tree, objects, seconds)
 
@@ -269,21 +269,21 @@ class FleetLink:
 
         def transfer(object_id: str) -> None:
             # Serialised here, one chunk for each transfer at a time: never the whole reply a second time.
-            item = outgoing.objects[object_id]
             push = PushObjectRequest(
                 node=self._active(),
                 run_id=outgoing.announcement.metadata.run_id,
                 object_id=object_id,
-                object_content=item if isinstance(item, bytes) else item.deflate(),
+                object_content=outgoing.objects[object_id].deflate(),
                 session_id=response.session_id,
             )
             if not _once(lambda: self._client.PushObject(push)).stored:
                 raise ServerAway("the server's push session has expired")
 
-        if len(response.objects_to_push) == 1:
-            transfer(response.objects_to_push[0])
+        missing = [object_id for object_id in response.objects_to_push if object_id in outgoing.objects]
+        if len(missing) == 1:
+            transfer(missing[0])
         else:
-            list(self._pool.map(transfer, response.objects_to_push))
+            list(self._pool.map(transfer, missing))
 
     def close(self) -> None:
         """Close the connections."""

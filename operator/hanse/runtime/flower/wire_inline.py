@@ -2,9 +2,9 @@
 
 Flower announces a message and then moves each of its objects (the message, its records, arrays and their chunks) with a
 request of its own: three requests and two more for each array, each way, for each participant. The SuperLink stores and
-hands out whatever content an announcement carries, so below `LIMIT` the content rides along, and only the message's own
-object follows, which tells the SuperLink that the message is complete. A gate encloses its reply only when the message
-was enclosed too, so each side still understands Flower's own.
+hands out whatever content an announcement carries, so below `LIMIT` the content rides along and no object follows. (The
+message's own object stays announced for ever; the SuperLink cleans such a message up only when somebody pulls it.)
+A gate encloses its reply only when the message was enclosed too, so each side still understands Flower's own.
 """
 
 from typing import Final

@@ -1,9 +1,11 @@
 """Client pods without Kubernetes: real gate and trainer processes, and a driver in the aggregator's place."""
 
-import time
+import contextlib
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
@@ -68,7 +70,7 @@ class ClientPod:
         self.start_gate()
         self.start_trainer()
 
-    def wait(self, name: str, seconds: float = 30.0) -> int:
+    def wait(self, name: str, seconds: float = 120.0) -> int:
         """Exit code of one of our programs."""
         return self.rig.processes[name].wait(seconds)
 
@@ -95,15 +97,20 @@ class Driver:
         TaskIdentity.task_id = answer.task_id
         TaskIdentity.run_id = answer.run.run_id
         TaskIdentity.node_id = answer.context.node_id
-        self.grid = HanseGrid(self.client, run_from_proto(answer.run), check=self._beat)
-        self._beaten = 0.0
+        self.grid = HanseGrid(self.client, run_from_proto(answer.run))
+        self._done = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
 
     def _beat(self) -> None:
-        if time.monotonic() - self._beaten > HEARTBEAT_DEFAULT_INTERVAL / 3:
-            self.client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
-            self._beaten = time.monotonic()
+        """Without a heartbeat the SuperLink ends the run after a minute, however long a test waits."""
+        while not self._done.wait(HEARTBEAT_DEFAULT_INTERVAL / 3):
+            with contextlib.suppress(httpx.HTTPError):
+                self.client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
 
-    def online(self, *indices: int, seconds: float = 30.0) -> None:
+    def close(self) -> None:
+        self._done.set()
+
+    def online(self, *indices: int, seconds: float = 120.0) -> None:
         """Wait until exactly these participants are online."""
         wanted = {self.nodes[i] for i in indices}
         wait_for(lambda: set(self.grid.get_node_ids()) == wanted, f"nodes {indices} to be online", seconds)

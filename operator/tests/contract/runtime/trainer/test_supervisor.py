@@ -23,7 +23,7 @@ from hanse.runtime.gate.loop import listen
 from hanse.runtime.trainer.child import OOM_SCORE
 from tests.unit.runtime.gate.memory_fleet import letter
 
-WAIT = 30.0
+WAIT = 60.0
 
 
 class Trainer:
