@@ -21,6 +21,7 @@ from hanse.runtime.flower import wire
 from hanse.runtime.gate.frames import Connection, Frame
 from hanse.runtime.gate.loop import listen
 from hanse.runtime.trainer.child import OOM_SCORE
+from hanse.runtime.trainer.memory import counter_files
 from tests.unit.runtime.gate.memory_fleet import letter
 
 WAIT = 60.0
@@ -196,6 +197,33 @@ def test_data_that_the_app_refuses_later_ends_the_trainer(own: Trainer) -> None:
     own.connection.send(Frame("left"))
     assert own.end() == ExitCode.DATASET_INVALID
     assert "column 'label'" in own.paths.termination_log.read_text()
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A memory cgroup of 200 MB, version 1 or 2, where we may make one."""
+    home = next((path.parent for path in counter_files() if path.is_file()), None)
+    if home is None or not os.access(home, os.W_OK):
+        pytest.skip("no memory cgroup that we may write to")
+    group = home / f"hanse-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        limit = "memory.limit_in_bytes" if (group / "memory.limit_in_bytes").exists() else "memory.max"
+        (group / limit).write_text(str(200 << 20))
+    except OSError as error:
+        group.rmdir()
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield group
+    group.rmdir()
+
+
+def test_a_child_that_the_oom_killer_takes_is_named(memory_group: Path, own: Trainer) -> None:
+    (memory_group / "cgroup.procs").write_text(str(own.process.pid))
+    own.send("oom")
+    assert own.connection.recv().meta == {"code": ReplyCode.OUT_OF_MEMORY}
+    own.connection.send(Frame("left"))
+    assert own.end() == ExitCode.OUT_OF_MEMORY
+    assert "memory limit" in own.paths.termination_log.read_text()
 
 
 def test_a_lost_server_ends_the_trainer(own: Trainer) -> None:
