@@ -11,7 +11,6 @@ CliError            1    anything that a person can act upon
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 
 class CliError(Exception):
@@ -70,8 +69,8 @@ class ModelError(CliError):
 class RunFailed(CliError):
     """The job failed."""
 
-    def __init__(self, reason: str, message: str, exit_code: int, logs: Path | None = None) -> None:
-        super().__init__(f"{reason}: {message}" if message else reason, f"Read the logs in {logs}" if logs else "")
+    def __init__(self, reason: str, message: str, exit_code: int, next_step: str = "") -> None:
+        super().__init__(f"{reason}: {message}" if message else reason, next_step)
         self.reason = reason
         self.exit_code = exit_code if 1 <= exit_code <= 125 else 1
 

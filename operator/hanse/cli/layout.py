@@ -48,6 +48,7 @@ def lay_out(
 
     There is no front: it keeps strangers out of a pod, and here nobody else reaches the port.
     """
+    spec = _with_local_paths(spec, output)
     job = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
     authority = LocalCA()
     keys = [node_key() for _ in members]
@@ -68,6 +69,16 @@ def lay_out(
         client = _client_config(job, spec, member, len(members), address)
         _lay_out_client(directory, member, client, key, authority)
     return config
+
+
+def _with_local_paths(spec: FederatedJobSpec, output: Path) -> FederatedJobSpec:
+    """The spec with the pod's output volume in the app's config replaced by the directory that stands for it."""
+    volume = str(Paths().output)
+    config = {
+        key: f"{output}{value.removeprefix(volume)}" if value == volume or value.startswith(f"{volume}/") else value
+        for key, value in spec.app.config.items()
+    }
+    return spec.model_copy(update={"app": spec.app.model_copy(update={"config": config})})
 
 
 def _client_config(job: JobRef, spec: FederatedJobSpec, member: Member, count: int, address: str) -> ClientConfig:

@@ -25,6 +25,12 @@ from hanse.cli.screen import Screen
 from hanse.cli.view import Member as MemberView
 from hanse.cli.view import View, from_progress
 
+_HINTS: Final[dict[str, str]] = {
+    Reason.APP_IMPORT_FAILED: "Your own Python runs the app, not its image: install what it needs, or name its "
+    "directory with --app.",
+    Reason.DATASET_NOT_FOUND: "Check --data.",
+    Reason.DATASET_INVALID: "Compare the file with the schema of the Participant.",
+}
 _TICK_SECONDS: Final = 0.2
 _SIDECAR_RESTARTS: Final = 5
 _CLIENT_RETRIES: Final = 3
@@ -112,7 +118,8 @@ class _Watch:
 
     def failed(self, reason: str, message: str, code: int) -> RunFailed:
         """The error of this run, with where its logs are."""
-        return RunFailed(reason, message, code, self.job.directory.logs)
+        logs = f"The logs are in {self.job.directory.logs}."
+        return RunFailed(reason, message, code, f"{_HINTS.get(reason, '')} {logs}".strip())
 
 
 def run_job(job: LocalJob, screen: Screen) -> Result:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hanse.api.exitcodes import ExitCode
+from hanse.cli.modelfile import read_header
 from tests.unit.cli.samples import IMAGE, job, participant, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -92,6 +93,16 @@ def test_a_job_is_trained_kept_and_gone_on_with(workspace: Path) -> None:
     assert model.read_bytes() != before
 
 
+def test_an_app_and_a_server_app_of_the_users_own(workspace: Path) -> None:
+    example = ROOT.parent / "examples" / "bring-your-own-app"
+    data = [f"--data=clinic-{x}/tumours={example}/data/clinic-{x}.csv" for x in "ab"]
+    process = start("run", str(example), *data, "--output", str(workspace / "out"))
+    text, _ = process.communicate()
+    assert process.returncode == 0, text
+    assert read_header(workspace / "out" / "model.safetensors").arrays.keys() == {"weights", "bias"}
+    assert list((workspace / "out").glob("run-*")) == []
+
+
 def test_an_app_that_cannot_be_imported_is_the_reason_and_the_exit_code(workspace: Path) -> None:
     app = {"image": IMAGE, "clientApp": "no_such_app.client:app"}
     process = start(*manifests(workspace, app=app))
@@ -99,6 +110,7 @@ def test_an_app_that_cannot_be_imported_is_the_reason_and_the_exit_code(workspac
     assert process.returncode == ExitCode.APP_IMPORT_FAILED, text
     assert "AppImportFailed" in text
     assert "no_such_app" in text
+    assert "--app" in text
     assert str(run_directory(workspace) / "logs") in text
 
 

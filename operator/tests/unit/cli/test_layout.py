@@ -45,6 +45,15 @@ def test_configs_are_those_of_the_job(tmp_path: Path) -> None:
     assert client.dataset.schema_.label == "default"
 
 
+def test_the_output_volume_in_the_apps_config_is_the_output_directory(tmp_path: Path) -> None:
+    config = {"model-path": "/output/m.safetensors", "volume": "/output", "other": "/outputs/x", "n": "1"}
+    app = SPEC.app.model_copy(update={"config": config})
+    directory, _, _ = prepared(tmp_path, SPEC.model_copy(update={"app": app}))
+    found = RunConfig.model_validate_json(directory.server.run_config.read_text()).config
+    out = tmp_path / "out"
+    assert found == {"model-path": f"{out}/m.safetensors", "volume": str(out), "other": "/outputs/x", "n": "1"}
+
+
 def test_the_trainer_has_the_data_and_no_key(tmp_path: Path) -> None:
     directory, _, _ = prepared(tmp_path)
     gate, trainer = directory.gate(0, "bank-a"), directory.trainer(0, "bank-a")
