@@ -42,6 +42,6 @@ def render(helm: Helm) -> Render:
     def run(values: dict[str, Any], *arguments: str) -> list[Manifest]:
         result = helm("template", "hanse", str(CHART), "-n", "hanse-system", *arguments, values=values)
         assert result.returncode == 0, result.stderr
-        return [document for document in yaml.safe_load_all(result.stdout) if document]
+        return [document for document in yaml.load_all(result.stdout, Loader=yaml.CSafeLoader) if document]
 
     return run

@@ -41,7 +41,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "coordinator is an owner too": {"coordinatorNamespaces": ["lab"], "participantNamespaces": ["lab"]},
     "cluster-wide": {"clusterWide": True},
     "cluster-wide with namespaces": {**NAMESPACED, "clusterWide": True},
-    "without CRDs": {**NAMESPACED, "crds": {"install": False}},
+    "with CRDs": {**NAMESPACED, "crds": {"install": True}},
     "CRDs not kept": {**NAMESPACED, "crds": {"keep": False}},
     "without a test": {**NAMESPACED, "test": {"enabled": False}},
     "another name": {**NAMESPACED, "fullnameOverride": "fl"},
@@ -54,10 +54,11 @@ def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:
     return [o for o in objects if o["kind"] in kinds]
 
 
-@pytest.fixture(params=list(MATRIX.values()), ids=list(MATRIX))
+@pytest.fixture(scope="module", params=list(MATRIX.values()), ids=list(MATRIX))
 def objects(request: pytest.FixtureRequest, render: Render) -> list[Manifest]:
     """The chart rendered with each set of values."""
-    return render(request.param)
+    # The CRDs are the same in all of them and take most of the time.
+    return render({"crds": {"install": False}, **request.param})
 
 
 @pytest.mark.parametrize("version", ["1.34", "1.37"])
