@@ -68,7 +68,7 @@ class Launcher:
                 self.hub.stamp(run=self.journal.run, resumed=self.journal.resumed)
                 _log.info("run %d is Flower run %d", self.journal.run, run_id)
                 code = self._watch(child)
-                if code == ExitCode.COMPLETE or (code in PERMANENT and isinstance(code, ExitCode)):
+                if code == ExitCode.COMPLETE or code in PERMANENT:
                     return self._finish(ExitCode(code))
                 if self.supervisor.stopping:
                     self.journal.end("disruption")

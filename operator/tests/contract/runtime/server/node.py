@@ -58,10 +58,7 @@ def serve(arguments: argparse.Namespace) -> None:
                 time.sleep(0.01)
             kind = letter.message_type
             reply = answer(kind, content, arguments.index, arguments.fail_at)
-            if isinstance(reply, RecordDict):
-                link.reply(letter.origin, reply, 0.0)
-            else:
-                link.refuse(letter.origin, reply)
+            link.push(link.compose(letter.origin, reply, 0.0))
             if kind == "query.hanse_end":
                 print("end of job", flush=True)
                 return

@@ -28,6 +28,7 @@ from hanse.api.paths import Paths
 from hanse.api.progress import Progress
 from hanse.api.runconfig import RunConfig, ServerParticipant
 
+_SOURCES = str(Path(__file__).parents[4])
 _DAY = datetime.timedelta(days=1)
 
 
@@ -120,6 +121,7 @@ class Rig:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
         self.authority = Authority.make()
         self.node_keys = [ec.generate_private_key(ec.SECP384R1()) for _ in range(self.clients)]
         self.paths = Paths(self.root / "server")
@@ -173,6 +175,7 @@ class Rig:
             "FLWR_HOME": str(self.root / f"flwr-{name}"),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONPATH": _SOURCES,
         }
         with (self.root / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
