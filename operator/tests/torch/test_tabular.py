@@ -221,10 +221,16 @@ def child():
     content = RecordDict({"arrays": arrays, "config": ConfigRecord({"server-round": 1})})
     trained = tabular.app(Message(content, metadata=metadata), where).content["arrays"]
     print(arrays_digest({name: array.numpy() for name, array in trained.items()}), flush=True)
+    late = [name for name in set(sys.modules) - imported if name.startswith("torch.")]
+    assert len(late) < 10, late
 
+imported = set(sys.modules)
 for _ in range(2):
     if (pid := os.fork()) == 0:
-        child()
+        try:
+            child()
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
         os._exit(0)
     os.waitpid(pid, 0)
 """
@@ -237,5 +243,5 @@ def test_forked_children_need_no_file_after_warm_and_give_the_same_bits(data: Pa
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         digests += done.stdout.split()
         assert done.returncode == 0, done.stderr
-    assert len(digests) == 4
+    assert len(digests) == 4, digests
     assert len(set(digests)) == 1

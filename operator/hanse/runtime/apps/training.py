@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+
+# torch.optim imports it on first use, 0.9 CPU seconds: once here, before the trainer forks, not in every child.
+import torch._dynamo
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from torch import nn
 
