@@ -49,10 +49,16 @@ def test_an_api_server_that_restarts_is_waited_for() -> None:
     assert watch(state("Running"), AWAY, AWAY, state("Complete")).endswith("credit: Complete\n")
 
 
-@pytest.mark.parametrize("answers", [(GONE,), (AWAY,), (state("Running"), GONE)])
-def test_a_job_that_is_gone_and_a_server_that_stays_away_are_errors(answers: tuple[Any, ...]) -> None:
-    with pytest.raises(ClusterError):
-        watch(*answers)
+@pytest.mark.parametrize(
+    ("answers", "waits"), [((GONE,), 0), ((state("Running"), GONE), 1), ((AWAY,), 60)], ids=["none", "gone", "away"]
+)
+def test_a_job_that_is_gone_is_an_answer_and_a_server_is_waited_for_a_minute(
+    answers: tuple[Any, ...], waits: int
+) -> None:
+    waited: list[float] = []
+    with Screen(Console(file=io.StringIO())) as screen, pytest.raises(ClusterError):
+        watch_job(cast(Cluster, Answers(*answers)), "consortium", "credit", screen, wait=waited.append)
+    assert len(waited) == waits
 
 
 def test_a_refused_job_may_heal() -> None:
