@@ -7,7 +7,19 @@ from hanse.controller.reconcile.conditions import find
 from hanse.controller.reconcile.model import Note
 
 _TELLING = 10  # at most so many events about rounds, and the first
-_QUIET = frozenset({Reason.PENDING, Reason.STARTING, Reason.WAITING_FOR_PARTICIPANTS, Reason.SUSPENDED, Reason.RUNNING})
+#: Reasons of a condition that is False without anything being wrong.
+_QUIET = frozenset(
+    {
+        Reason.PENDING,
+        Reason.STARTING,
+        Reason.WAITING_FOR_PARTICIPANTS,
+        Reason.SUSPENDED,
+        Reason.RUNNING,
+        Reason.QUEUED,
+        Reason.COMPLETED,
+        Reason.NOT_COMPLETED,
+    }
+)
 
 
 def of_job(old: FederatedJobStatus, new: FederatedJobStatus) -> tuple[Note, ...]:
@@ -70,9 +82,6 @@ def of_participation(old: ParticipationStatus, new: ParticipationStatus) -> tupl
             made.append(Note(str(kind), after.message, warning=kind == ParticipationCondition.FAILED))
         elif kind == ParticipationCondition.CLIENT_READY and after.status == "True":
             made.append(Note(str(kind), after.message))
-        elif kind != ParticipationCondition.FAILED and after.status == "False" and after.reason not in _NOT_TOLD:
+        elif kind != ParticipationCondition.FAILED and after.status == "False" and after.reason not in _QUIET:
             made.append(Note(after.reason, after.message, warning=True))
     return tuple(made)
-
-
-_NOT_TOLD = _QUIET | {Reason.QUEUED, Reason.NOT_COMPLETED, Reason.COMPLETED}

@@ -9,6 +9,7 @@ from hanse.api.progress import Progress
 from hanse.controller.manifests.server import OUTPUT_SUB_PATH
 from hanse.controller.reconcile.draft import Draft
 from hanse.controller.reconcile.model import ObservedJob
+from hanse.controller.reconcile.pods import newest as newest_pod
 from hanse.controller.views import PodView
 
 
@@ -16,7 +17,21 @@ def newest_progress(observed: ObservedJob) -> Progress | None:
     """The newest of what was pushed and what ended launchers left as their termination message."""
     found = [p for p in (observed.progress, *map(_left_behind, observed.server_pods)) if p is not None]
     ours = [p for p in found if p.job_uid == observed.meta.uid]
-    return max(ours, key=lambda p: (p.updated_at, p.sequence), default=None)
+    newest = max(ours, key=lambda p: (p.updated_at, p.sequence), default=None)
+    return newest if newest is None or _is_current(observed, newest) else _as_history(newest)
+
+
+def _is_current(observed: ObservedJob, progress: Progress) -> bool:
+    """Whether it tells of now: what a pod said that is no longer the server (suspended, drained) is history."""
+    server = newest_pod(observed.server_pods)
+    return progress.phase == "Complete" or (server is not None and progress.pod in ("", server.meta.name))
+
+
+def _as_history(progress: Progress) -> Progress:
+    gone = [p.model_copy(update={"connected": False}) for p in progress.participants]
+    return progress.model_copy(
+        update={"phase": "Starting", "participants": gone, "eta_seconds": None, "round_started_at": None}
+    )
 
 
 def _left_behind(pod: PodView) -> Progress | None:
@@ -24,9 +39,10 @@ def _left_behind(pod: PodView) -> Progress | None:
     if launcher is None or launcher.ended is None or not launcher.ended.message.startswith("{"):
         return None
     try:
-        return Progress.model_validate_json(launcher.ended.message)
+        found = Progress.model_validate_json(launcher.ended.message)
     except ValueError:
         return None  # the last lines of a log (FallbackToLogsOnError), not a termination message
+    return found.model_copy(update={"pod": pod.meta.name})
 
 
 def enrich(draft: Draft) -> Progress | None:

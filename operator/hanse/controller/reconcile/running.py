@@ -60,12 +60,13 @@ def _conditions(draft: Draft, spec: FederatedJobSpec, found: list[Member], progr
     else:
         text = f"{ready} of {len(found)} are connected"
         draft.conditions.set(JobCondition.PARTICIPANTS_READY, "False", Reason.WAITING_FOR_PARTICIPANTS, text)
-    if progress is not None and (progress.phase == "Running" or progress.completed > 0):
+    if progress is not None and progress.phase == "Running":
         text = f"round {min(progress.completed + 1, spec.rounds)} of {spec.rounds}"
         draft.conditions.set(JobCondition.COMPLETE, "False", Reason.RUNNING, text)
-    elif draft.conditions.get(JobCondition.COMPLETE).reason != Reason.RUNNING:
-        reason = Reason.STARTING if progress is None else Reason.WAITING_FOR_PARTICIPANTS
-        draft.conditions.set(JobCondition.COMPLETE, "False", reason, "no round yet")
+    elif progress is not None and progress.phase == "WaitingForParticipants":
+        draft.conditions.set(JobCondition.COMPLETE, "False", Reason.WAITING_FOR_PARTICIPANTS, "no round runs")
+    else:
+        draft.conditions.set(JobCondition.COMPLETE, "False", Reason.STARTING, "no round runs")
     problem = draft.observed.problem
     if problem is not None:
         own = problem.namespace in ("", draft.observed.meta.namespace)
