@@ -68,7 +68,7 @@ def pack(content: RecordDict) -> list[bytes]:
 
 
 def unpack(blobs: Sequence[Buffer]) -> RecordDict:
-    """The records. Raises WireError; the sender may be a stranger."""
+    """The records. Raises WireError; the sender may be a stranger. A list is emptied on the way: arrays are large."""
     try:
         content = recorddict_from_proto(ProtoRecordDict.FromString(bytes(blobs[0])))
     except (IndexError, DecodeError, ValueError, TypeError, KeyError) as error:
@@ -76,8 +76,10 @@ def unpack(blobs: Sequence[Buffer]) -> RecordDict:
     arrays = [array for record in content.values() if isinstance(record, ArrayRecord) for array in record.values()]
     if len(arrays) != len(blobs) - 1 or any(array.data for array in arrays):
         raise WireError("arrays and blobs do not match")
-    for array, blob in zip(arrays, blobs[1:], strict=True):
-        array.data = bytes(blob)
+    for index, array in enumerate(arrays, 1):
+        array.data = bytes(blobs[index])
+        if isinstance(blobs, list):
+            blobs[index] = b""
     return content
 
 
@@ -87,11 +89,15 @@ def pack_answer(content: RecordDict | None, state: RecordDict) -> tuple[list[byt
     return [*blobs, *pack(state)], len(blobs)
 
 
-def unpack_answer(blobs: Sequence[Buffer], split: int) -> tuple[RecordDict, list[bytes]]:
+def unpack_answer(blobs: Sequence[Buffer], split: object) -> tuple[RecordDict, list[bytes]]:
     """The reply's content, and Context.state as blobs: nobody but the app looks into it."""
-    if not 0 < split < len(blobs):
+    if not isinstance(split, int) or not 0 < split < len(blobs):
         raise WireError("the reply has no content or no state")
-    return unpack(blobs[:split]), [bytes(blob) for blob in blobs[split:]]
+    state = [bytes(blob) for blob in blobs[split:]]
+    if isinstance(blobs, list):
+        del blobs[split:]
+        return unpack(blobs), state
+    return unpack(blobs[:split]), state
 
 
 def unpack_task(origin: bytes, blobs: Sequence[Buffer], split: int, configs: Configs) -> Task:

@@ -29,6 +29,8 @@ ALLOWED: Final[dict[str, frozenset[RecordKind]]] = {
 NUMPY_STYPE: Final = "numpy.ndarray"
 #: Booleans, integers, floats, complex numbers. Objects, strings, dates and structures are refused.
 NUMBER_KINDS: Final = frozenset("biufc")
+#: The formats that numpy.save writes for arrays of numbers.
+_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class Refused(Exception):
@@ -64,22 +66,27 @@ def _check_arrays(name: str, record: RecordView) -> None:
 
 
 def _load(name: str, array: ArrayView) -> NDArray[Any]:
-    """The numpy array in the bytes, which must be what is announced and not a byte more."""
+    """The array in the bytes, without a copy. The bytes must be what is announced and not one more."""
     if array.stype != NUMPY_STYPE:
         raise Refused(ReplyCode.UPDATE_MISMATCH, f"array {name} has the type {array.stype!r}")
     stream = io.BytesIO(array.data)
     try:
-        value: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        read_header = _HEADERS[np.lib.format.read_magic(stream)]
+        shape, fortran, dtype = read_header(stream)
     # Whatever numpy makes of a stranger's bytes, it is a refusal.
     except Exception as error:
         raise Refused(ReplyCode.UPDATE_MISMATCH, f"array {name} cannot be read: {type(error).__name__}") from error
-    if value.dtype.kind not in NUMBER_KINDS:
-        raise Refused(ReplyCode.UPDATE_MISMATCH, f"array {name} holds no numbers but {value.dtype}")
-    if str(value.dtype) != array.dtype or value.shape != array.shape:
+    if dtype.kind not in NUMBER_KINDS:
+        raise Refused(ReplyCode.UPDATE_MISMATCH, f"array {name} holds no numbers but {dtype}")
+    if str(dtype) != array.dtype or shape != array.shape or any(side < 0 for side in shape):
         raise Refused(ReplyCode.UPDATE_MISMATCH, f"array {name} is not what it announces")
-    if stream.tell() != len(array.data):
-        raise Refused(ReplyCode.UPDATE_MISMATCH, f"array {name} has bytes after its end")
-    return value
+    start, count = stream.tell(), math.prod(shape)
+    if len(array.data) != start + count * dtype.itemsize:
+        raise Refused(ReplyCode.UPDATE_MISMATCH, f"array {name} has not the bytes that its shape asks for")
+    if count == 0:
+        return np.empty(shape, dtype)
+    values: NDArray[Any] = np.frombuffer(array.data, dtype, count, start)
+    return values.reshape(shape, order="F" if fortran else "C")
 
 
 def _check_same(name: str, record: RecordView, received: Content) -> None:

@@ -129,7 +129,10 @@ class Connection:
 
 
 def read_frame(memory: mmap.mmap) -> Frame:
-    """A frame that lies in memory as it would come over the socket. Raises MalformedFrame when it is not whole."""
+    """A frame that lies in memory as it would come over the socket; its blobs stay there, they are views.
+
+    Raises MalformedFrame when it is not whole.
+    """
     if len(memory) < _PREFIX.size:
         raise MalformedFrame("no frame")
     magic, length = _PREFIX.unpack(memory[: _PREFIX.size])
@@ -139,9 +142,9 @@ def read_frame(memory: mmap.mmap) -> Frame:
     offset = _PREFIX.size + length
     if len(memory) != offset + sum(sizes):
         raise MalformedFrame("the frame is not whole")
-    blobs = []
+    blobs, view = [], memoryview(memory)
     for size in sizes:
-        blobs.append(memory[offset : offset + size])
+        blobs.append(view[offset : offset + size])
         offset += size
     frame.blobs = blobs
     return frame

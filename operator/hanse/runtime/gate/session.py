@@ -130,7 +130,9 @@ class Session:
             if letter.message_type == END_MESSAGE:
                 self._end(letter, content)
             started = self._clock()
-            answer = self._ask(letter, content)
+            blobs, received = wire.pack(content), outline(wire.view(content))
+            del content  # models are large: what the trainer has, the gate need not keep
+            answer = self._ask(letter, blobs, received)
             seconds = self._clock() - started
             self._send(letter.origin, answer, seconds)
         except RunOver as over:
@@ -155,15 +157,13 @@ class Session:
             self._wake.wait(pause)
             pause = min(pause * 2, 0.5)
 
-    def _ask(self, letter: Letter, content: wire.RecordDict) -> Answer:
+    def _ask(self, letter: Letter, blobs: list[bytes], received: dict[str, wire.RecordView]) -> Answer:
         """Hand the message to the trainer and wait for what it makes of it, until nobody waits for the reply."""
-        blobs = wire.pack(content)
         meta = {"id": letter.message_id, "origin": letter.origin.hex(), "split": len(blobs)}
-        received = outline(wire.view(content))
         deadline = self._clock() + letter.seconds_left(now())
         try:
             self._connection.send(Frame("message", meta, [*blobs, *self._journal.state()]))
-            del content, blobs
+            blobs.clear()
             while True:
                 frame = self._next(deadline)
                 if frame is None:
@@ -197,7 +197,7 @@ class Session:
         if "code" in frame.meta:
             return Answer(code=_code(frame))
         try:
-            content, state = wire.unpack_answer(frame.blobs, frame.meta.get("split", 0))
+            content, state = wire.unpack_answer(frame.blobs, frame.meta.get("split"))
             self._journal.keep_state(state)
             check_reply(message_type, received, wire.view(content))
         except wire.WireError as error:

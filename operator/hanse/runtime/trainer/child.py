@@ -55,8 +55,8 @@ class Child:
             size = os.fstat(self.memory).st_size
             if size == 0:
                 return None
-            with mmap.mmap(self.memory, size, prot=mmap.PROT_READ) as view:
-                return read_frame(view)
+            # Unmapped with the last view of it.
+            return read_frame(mmap.mmap(self.memory, size, prot=mmap.PROT_READ))
         except FrameError:
             return None
         finally:

@@ -121,6 +121,7 @@ class Supervisor:
         if self._connection is not None:
             mine.append(self._connection.fileno())
         self._child = child.start(self._ready.app, frame, self._ready.configs, mine, oom_kills())
+        frame.blobs = ()  # the child has its own
 
     def _wait(self, seconds: float | None) -> Frame | None:
         """Until the gate sends a frame (returned), a child ends (dealt with), or `seconds` are over."""

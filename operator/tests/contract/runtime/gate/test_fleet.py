@@ -1,6 +1,7 @@
 """Gate and trainer against a real SuperLink: one run through every fault that a client pod can have."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,3 +148,17 @@ def _hang() -> RecordDict:
     content = model(4)
     content["config"] = ConfigRecord({"server-round": 1, "fail": "hang"})
     return content
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_the_gate_passes_the_front_with_its_certificate(tmp_path: Path) -> None:
+    with superlink(tmp_path, clients=1) as rig:
+        rig.start_program("front", "hanse.runtime.front")
+        driver = Driver(rig)
+        pod = ClientPod(rig, 0, {"server_address": f"localhost:{rig.config.server_port}"})
+        pod.start()
+        driver.online(0)
+        assert vector(driver.train(0)[0]) == [1.0] * 4
+        driver.end(0)
+        assert pod.wait(pod.trainer) == ExitCode.COMPLETE
+        driver.close()

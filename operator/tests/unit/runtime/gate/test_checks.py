@@ -61,6 +61,11 @@ def test_a_record_of_another_name_passes_when_it_looks_like_a_received_one() -> 
     assert code("train", {"arrays": arrays(w=WEIGHTS), "variates": arrays(w=WEIGHTS)}) is None
 
 
+@pytest.mark.parametrize("value", [np.zeros((0, 3), np.float32), np.float64(1.5), np.zeros(2, bool)])
+def test_empty_arrays_single_numbers_and_booleans_pass(value: np.ndarray) -> None:
+    assert code("query", {"arrays": arrays(w=value)}) is None
+
+
 def test_fortran_order_passes() -> None:
     assert code("train", {"arrays": arrays(w=np.asfortranarray(WEIGHTS))}) is None
 
@@ -117,6 +122,12 @@ def test_arrays_hold_numbers_only(value: np.ndarray) -> None:
 def test_a_query_may_answer_with_any_record() -> None:
     reply = {"a": arrays(x=[1, 2]), "m": metrics(n=1), "c": RecordView(CONFIG, values={"names": ["a"], "raw": b"x"})}
     assert code("query.statistics", reply) is None
+
+
+def test_a_non_finite_number_is_found_in_either_order() -> None:
+    value = np.asfortranarray(WEIGHTS.copy())
+    value[1, 0] = np.inf
+    assert code("train", {"arrays": arrays(w=value)}) == ReplyCode.NON_FINITE_UPDATE
 
 
 def test_a_refusal_names_no_value() -> None:

@@ -90,10 +90,10 @@ def test_a_frame_left_in_memory_is_read_only_when_it_is_whole() -> None:
     frame = Frame("reply", {"split": 1}, [b"abc", b"de"])
     whole = head_of(frame) + b"abcde"
     for size in range(1, len(whole) + 1):
-        with mmap.mmap(-1, size) as memory:
-            memory[:] = whole[:size]
-            if size == len(whole):
-                assert [bytes(b) for b in read_frame(memory).blobs] == [b"abc", b"de"]
-            else:
-                with pytest.raises(MalformedFrame):
-                    read_frame(memory)
+        memory = mmap.mmap(-1, size)
+        memory[:] = whole[:size]
+        if size == len(whole):
+            assert [bytes(b) for b in read_frame(memory).blobs] == [b"abc", b"de"]
+        else:
+            with pytest.raises(MalformedFrame):
+                read_frame(memory)
