@@ -1,26 +1,24 @@
 """`hanse run`: a job's programs on loopback, watched until the launcher ends. Called by `hanse.cli.runcommand`."""
 
-import os
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-import hanse
 from hanse.api.conditions import Reason
-from hanse.api.exitcodes import PERMANENT, ExitCode, reason_for
+from hanse.api.exitcodes import ExitCode, reason_for
 from hanse.api.job import FederatedJobSpec
 from hanse.api.paths import Paths
 from hanse.api.progress import ModelFile, Progress
 from hanse.cli.errors import RunFailed
 from hanse.cli.layout import Member, free_port, lay_out
 from hanse.cli.manifests import Manifest
-from hanse.cli.processes import Exit, Processes, Program
-from hanse.cli.rundir import Identity, RunDirectory, open_directory
+from hanse.cli.processes import Exit, Processes
+from hanse.cli.programs import programs
+from hanse.cli.rundir import RunDirectory, open_directory
 from hanse.cli.screen import Screen
 from hanse.cli.view import Member as MemberView
 from hanse.cli.view import View, from_progress
@@ -32,8 +30,6 @@ _HINTS: Final[dict[str, str]] = {
     Reason.DATASET_INVALID: "Compare the file with the schema of the Participant.",
 }
 _TICK_SECONDS: Final = 0.2
-_SIDECAR_RESTARTS: Final = 5
-_CLIENT_RETRIES: Final = 3
 _FAREWELL_SECONDS: Final = 10.0
 #: The launcher lets a checkpoint in progress finish; a second Ctrl-C ends everything at once.
 _DRAIN_SECONDS: Final = 25.0
@@ -131,7 +127,7 @@ def run_job(job: LocalJob, screen: Screen) -> Result:
     screen.show(View(manifest.name, "Starting", total=spec.rounds, members=members))
     deadline = time.monotonic() + spec.active_deadline_seconds if spec.active_deadline_seconds else None
     with Processes(grace_seconds=_DRAIN_SECONDS) as processes:
-        for program in programs(job, identity):
+        for program in programs(job.directory, identity, job.members, job.app_path):
             processes.start(program)
         watch = _Watch(job, processes, screen)
         while (code := watch.look()) is None:
@@ -156,54 +152,6 @@ def _ended(watch: _Watch, code: int) -> Result:
 
 def _code_of(reason: Reason) -> int:
     return next((int(c) for c in ExitCode if c != ExitCode.COMPLETE and reason_for(c) == reason), 1)
-
-
-def programs(job: LocalJob, identity: Identity) -> list[Program]:
-    """Every program of the run, in the order in which they start."""
-    server = job.directory.server
-    pod = f"{identity.name}-server-{identity.starts}"
-    found = [
-        _program(job, "superlink", "hanse.runtime.superlink", server, pod, stage=0, retries=_SIDECAR_RESTARTS),
-        _program(job, "launcher", "hanse.runtime.server", server, pod, stage=3, retries=0),
-    ]
-    for member in job.members:
-        name = member.participant.name
-        gate, trainer = job.directory.gate(member.index, name), job.directory.trainer(member.index, name)
-        found += [
-            _program(job, f"{name}/gate", "hanse.runtime.gate", gate, name, stage=1, retries=_SIDECAR_RESTARTS),
-            _program(job, f"{name}/trainer", "hanse.runtime.trainer", trainer, name, stage=2, retries=_CLIENT_RETRIES),
-        ]
-    return found
-
-
-def _program(job: LocalJob, name: str, module: str, paths: Paths, pod: str, *, stage: int, retries: int) -> Program:
-    return Program(
-        name=name,
-        module=module,
-        arguments=("--root", str(paths.root)),
-        environment=environment(os.environ, paths, pod, job.app_path, len(job.members)),
-        log=job.directory.logs / f"{name}.log",
-        retry=lambda code: code != 0 and code not in PERMANENT,
-        retries=retries,
-        stage=stage,
-    )
-
-
-def environment(
-    outer: Mapping[str, str], paths: Paths, pod: str, app_path: tuple[Path, ...], participants: int
-) -> dict[str, str]:
-    """What a program sees: the caller's environment, its pod's name, our code and the user's, a share of the CPUs."""
-    ours = str(Path(hanse.__file__).resolve().parent.parent)
-    path = [*(str(p.resolve()) for p in app_path), *filter(None, [outer.get("PYTHONPATH")])]
-    threads = max(1, (os.cpu_count() or 1) // max(participants, 1))
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        **outer,
-        "PYTHONPATH": os.pathsep.join([*path, ours]),
-        "PYTHONUNBUFFERED": "1",
-        "POD_NAME": pod,
-        "TMPDIR": str(paths.root / "tmp"),
-    }
 
 
 def read_progress(server: Paths) -> Progress | None:

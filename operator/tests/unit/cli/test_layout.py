@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from hanse.api.exitcodes import ExitCode
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
 from hanse.api.runconfig import ClientConfig, RunConfig
 from hanse.cli.errors import CliError, UsageError
 from hanse.cli.layout import Member, lay_out
-from hanse.cli.localrun import environment
+from hanse.cli.programs import environment, programs
 from hanse.cli.runcommand import resolve_data
 from hanse.cli.rundir import Identity, RunDirectory, open_directory
 from tests.unit.cli.samples import job, participant
@@ -135,3 +136,20 @@ def test_programs_see_the_callers_environment_and_our_code(tmp_path: Path) -> No
     assert path[:2] == [str(tmp_path.resolve()), "/mine"]
     assert (Path(path[2]) / "hanse" / "cli").is_dir()
     assert (found["OMP_NUM_THREADS"], found["PATH"], found["POD_NAME"]) == ("7", "/bin", "credit-server-1")
+
+
+def test_programs_start_servers_first_and_end_the_launcher_first(tmp_path: Path) -> None:
+    directory, identity, members = prepared(tmp_path)
+    found = programs(directory, identity, members, ())
+    assert [p.name for p in found][:3] == ["superlink", "launcher", "bank-a/gate"]
+    assert sorted(found, key=lambda p: -p.stage)[0].name == "launcher"
+    by_name = {p.name: p for p in found}
+    trainer, launcher = by_name["bank-b/trainer"], by_name["launcher"]
+    assert trainer.arguments == ("--root", str(directory.trainer(1, "bank-b").root))
+    assert launcher.environment["POD_NAME"] == "credit-server-1"
+    assert [trainer.retry(c) for c in (0, 137, ExitCode.SERVER_LOST, ExitCode.DATASET_INVALID)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
