@@ -1,12 +1,12 @@
 """The only door of `hanse` to an API server. lightkube is imported when a command needs it, not at start."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from hanse.api import names
 from hanse.cli.errors import ClusterError
+from hanse.cli.kubeconfig import load
 
 if TYPE_CHECKING:
     from lightkube import Client
@@ -77,10 +77,12 @@ class Cluster:
 def _words(what: str) -> Iterator[None]:
     """Errors of lightkube and its HTTP client as one line with the next step."""
     import httpx2
-    from lightkube import ApiError
+    from lightkube import ApiError, ConfigError
 
     try:
         yield
+    except ConfigError as error:  # a credential plugin that failed
+        raise ClusterError(f"cannot {what}: {error}", "Check the user in the kubeconfig.") from error
     except ApiError as error:
         code = error.status.code
         steps = {
@@ -100,12 +102,8 @@ def _words(what: str) -> Iterator[None]:
 def connect(context: str | None = None) -> Iterator[Cluster]:
     """A cluster from KUBECONFIG (or ~/.kube/config, or the pod's service account)."""
     import httpx2
-    from lightkube import Client, ConfigError, KubeConfig
+    from lightkube import Client
 
-    try:
-        config = KubeConfig.from_env().get(context_name=context)
-    except ConfigError as error:
-        tried = os.environ.get("KUBECONFIG", "~/.kube/config")
-        raise ClusterError(f"no cluster: {error}", f"Set KUBECONFIG (now {tried}) or --context.") from error
+    config = load(context)
     with Client(config=config, timeout=httpx2.Timeout(_TIMEOUT_SECONDS)) as client:
         yield Cluster(client)
