@@ -95,6 +95,13 @@ def test_hanse_is_the_last_layer_so_that_code_costs_little(name: str) -> None:
     assert "RUN" not in steps[len(steps) - steps[::-1].index("COPY") :]
 
 
+def test_stages_that_are_mounted_have_no_steps() -> None:
+    """buildah 1.28 mounts a stage whose steps came from its cache as if it had none (docs/known-issues.md)."""
+    mounted = set(re.findall(r"type=bind,from=([^,]+)", DOCKERFILE.read_text()))
+    assert mounted == {"pip"}
+    assert [STAGES[name].steps for name in mounted] == [[]]
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_pip_and_the_build_tools_stay_behind(name: str) -> None:
     assert "builder" not in [stage.name for stage in ancestry(STAGES[name])]
@@ -108,10 +115,9 @@ def test_nothing_comes_from_an_address() -> None:
 def test_packages_of_the_index_are_installed_by_hash_only() -> None:
     text = (ROOT / "images" / "install-locked").read_text()
     installs = [line for line in re.sub(r"\\\n", " ", text).splitlines() if " install " in line]
-    assert len(installs) == 2
-    for line in installs:
-        assert "--no-deps" in line
-        assert "--require-hashes" in line or "--no-index" in line
+    assert len(installs) == 1
+    for flag in ("--no-deps", "--require-hashes", "--only-binary :all:"):
+        assert flag in installs[0]
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES.values() if stage.name != "builder"], ids=lambda s: s.name)
