@@ -4,10 +4,12 @@ SuperLink with process isolation beside SuperExec, one SuperNode for each client
 """
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives import serialization
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.serde import fab_to_proto
 from flwr.proto.control_pb2 import StartRunRequest
@@ -98,6 +100,8 @@ def start(rig: Rig, rounds: int) -> Path:
     times.touch()
     secret = secret_file(rig.paths)
     secret.write_text(hashlib.sha256(str(rig.root).encode()).hexdigest())
+    # SuperNode and SuperExec look their helpers up by name.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     tools, tls, address = Path(sys.executable).parent, rig.paths.tls, f"127.0.0.1:{rig.config.superlink_port}"
     rig.start(
         "superlink",
@@ -126,11 +130,19 @@ def start(rig: Rig, rounds: int) -> Path:
             f"supernode-{index}",
             [
                 *(str(tools / "flower-supernode"), "--superlink", address, "--root-certificates", str(tls / "ca.crt")),
-                *("--auth-supernode-private-key", str(rig.node_key_file(index)), "--port", str(free_port())),
+                *("--auth-supernode-private-key", str(_openssh_key(rig, index)), "--port", str(free_port())),
             ],
         )
     _submit(rig, link, rounds, times)
     return times
+
+
+def _openssh_key(rig: Rig, index: int) -> Path:
+    """The node's key in the form that flower-supernode reads."""
+    path = rig.root / f"supernode-{index}.key"
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH
+    path.write_bytes(rig.node_keys[index].private_bytes(encoding, form, serialization.NoEncryption()))
+    return path
 
 
 def _submit(rig: Rig, link: LinkAddress, rounds: int, times: Path) -> None:

@@ -5,7 +5,6 @@ Run as `python node.py ADDRESS CA KEY INDEX [--fail-at ROUND]`. For tests and pr
 
 import argparse
 import ssl
-import sys
 import time
 from pathlib import Path
 
@@ -25,10 +24,10 @@ def answer(kind: str, asked: RecordDict, index: int, fail_at: int) -> RecordDict
         return content
     if kind == "query.hanse_end":
         return content
-    number = int(asked["config"]["server-round"])
+    number = int(str(asked.config_records["config"]["server-round"]))
     if kind == "train" and number == fail_at:
         return ReplyCode.APP_ERROR
-    arrays = {name: array.numpy() for name, array in asked["arrays"].items()}
+    arrays = {name: array.numpy() for name, array in asked.array_records["arrays"].items()}
     target = np.float32(index + 1 + 0.125 * number)
     loss = float(sum(np.square(a - target).mean() for a in arrays.values()))
     if kind == "train":
@@ -82,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -161,7 +161,7 @@ class Rig:
         return encoded.decode()
 
     def node_key_file(self, index: int) -> Path:
-        """The node's private key as a file, in the form that stock flower-supernode reads."""
+        """The node's private key as a file, in the form that the gate reads."""
         path = self.root / f"node-{index}.key"
         path.write_bytes(_private_pem(self.node_keys[index]))
         return path
@@ -196,7 +196,7 @@ class Rig:
         self.start_program("superlink", "hanse.runtime.superlink", POD_NAME="pod-1")
 
     def start_server(self, pod: str = "pod-1", **environment: str) -> None:
-        self.start_program("server", "hanse.runtime.server", POD_NAME=pod, **environment)
+        self.start_program("server", "hanse.runtime.server", None, POD_NAME=pod, **environment)
 
     def start_node(self, index: int, *extra: str, port: int | None = None) -> None:
         address = f"127.0.0.1:{port or self.config.superlink_port}"

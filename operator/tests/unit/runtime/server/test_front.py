@@ -15,7 +15,7 @@ def _config(**settings: int) -> RunConfig:
         participants=[ServerParticipant(name="p0", index=0, public_key="k")],
         quorum=1,
         rounds=1,
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )
 
 
