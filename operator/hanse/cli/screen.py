@@ -14,6 +14,7 @@ from hanse.cli.view import History, View, duration, lines, metric_columns, missi
 
 _COLOURS: Final = {"Complete": "green", "Failed": "red", "Refused": "red", "Running": "cyan", "Waiting": "yellow"}
 _LIVE_ROUNDS: Final = 8
+_LIVE_MEMBERS: Final = 12
 
 
 def rounds_table(view: View, newest: int | None = None) -> Table:
@@ -38,9 +39,12 @@ def members_table(view: View) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("PARTICIPANT", "READY", "ROUNDS", ""):
         table.add_column(name)
-    for member in view.members:
+    waited_for_first = sorted(view.members, key=lambda m: m.ready)
+    for member in waited_for_first[:_LIVE_MEMBERS]:
         note = "" if member.ready else member.note
         table.add_row(member.name, "yes" if member.ready else "no", str(member.rounds), escape(note))
+    if len(view.members) > _LIVE_MEMBERS:
+        table.add_row(f"… and {len(view.members) - _LIVE_MEMBERS} more")
     return table
 
 

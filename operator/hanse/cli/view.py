@@ -83,7 +83,7 @@ def from_status(job: str, status: FederatedJobStatus, rounds: int) -> View:
         completed=done.completed if done else 0,
         total=done.total if done else rounds,
         members=tuple(
-            Member(p.name, p.ready, p.rounds_contributed, " ".join(filter(None, (p.reason, p.message))))
+            Member(p.name, p.ready, p.rounds_contributed, ": ".join(filter(None, (p.reason, p.message))))
             for p in status.participants
         ),
         rounds=tuple(sorted(status.rounds, key=lambda r: r.number)),

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hanse.api.job import FederatedJobStatus
 from hanse.cli.screen import Screen, live, rounds_table
-from hanse.cli.view import History, View, duration, from_progress, from_status, lines, number
+from hanse.cli.view import History, Member, View, duration, from_progress, from_status, lines, number
 from hanse.cli.watch import jobs_table
 from tests.unit.cli.samples import NOW, job, progress, round_record
 
@@ -110,6 +110,14 @@ def test_who_missed_a_round_has_a_column_only_where_somebody_did() -> None:
     partial = View("credit", "Running", 1, 3, rounds=(round_record(1, missing=["bank-b"]),))
     assert "MISSING" not in text_of(rounds_table(complete))
     assert "bank-b" in text_of(rounds_table(partial))
+
+
+def test_of_many_participants_those_that_are_missing_are_shown() -> None:
+    members = tuple(Member(f"m{i}", ready=i != 999) for i in range(1024))
+    text = text_of(live(View("credit", "Waiting", members=members)))
+    assert "m999" in text
+    assert "and 1012 more" in text
+    assert len(text.splitlines()) < 20
 
 
 def test_messages_are_no_markup() -> None:
