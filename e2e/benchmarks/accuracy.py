@@ -204,7 +204,7 @@ def main() -> int:
     """The command line; the last line is one JSON object."""
     parser = argparse.ArgumentParser(prog="scripts/bench accuracy")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--example", choices=["credit", "images"], action="append")
+    parser.add_argument("--example", "--only", choices=["credit", "images"], action="append")
     parser.add_argument("--mode", choices=MODES, action="append")
     options = parser.parse_args()
     metrics: dict[str, float] = {}
