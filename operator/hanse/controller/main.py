@@ -164,6 +164,8 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 70
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.queueing.idle_timeout = 0.5  # handlers only fill a queue: no reason to keep a task for each object
+    settings.queueing.exit_timeout = 0.5
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.peering.standalone = True

@@ -20,6 +20,7 @@ import pytest
 from e2e.cluster.apiserver import ApiServer
 from e2e.cluster.kubeapi import KubeApi
 from hanse.api import names
+from hanse.api.rbac import DEFAULT_SERVICE_ACCOUNT, RBAC_GROUP, Where, policy_rules
 from hanse.controller.kinds import BY_NAME
 from tests.unit.controller import world
 
@@ -81,6 +82,35 @@ class Site:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(PATIENCE)
+
+    def account(self, directory: Path, grants: dict[str, tuple[Where, ...]]) -> Path:
+        """A kubeconfig of the operator's own ServiceAccount with the table's Roles in these namespaces."""
+        accounts = f"/api/v1/namespaces/{self.system}/serviceaccounts"
+        self.kube.create(
+            accounts, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DEFAULT_SERVICE_ACCOUNT}}
+        )
+        for namespace, where in grants.items():
+            self.grant(namespace, policy_rules(*where))
+        self.grant("", policy_rules(Where.CLUSTER))
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+        token = self.kube.create(f"{accounts}/{DEFAULT_SERVICE_ACCOUNT}/token", review)["status"]["token"]
+        config = json.loads(self._kubeconfig.read_text())
+        config["users"][0]["user"] = {"token": token}
+        file = directory / "operator.kubeconfig"
+        file.write_text(json.dumps(config))
+        return file
+
+    def grant(self, namespace: str, rules: list[Json]) -> None:
+        """A Role (or, without a namespace, a ClusterRole) for the operator."""
+        scope = "" if namespace else "Cluster"
+        base = f"/apis/{RBAC_GROUP}/v1" + (f"/namespaces/{namespace}" if namespace else "")
+        name = f"operator-of-{self.system}"
+        meta = {"apiVersion": f"{RBAC_GROUP}/v1", "metadata": {"name": name}}
+        self.kube.create(f"{base}/{scope.lower()}roles", {**meta, "kind": f"{scope}Role", "rules": rules})
+        subject = {"kind": "ServiceAccount", "name": DEFAULT_SERVICE_ACCOUNT, "namespace": self.system}
+        reference = {"apiGroup": RBAC_GROUP, "kind": f"{scope}Role", "name": name}
+        binding = {**meta, "kind": f"{scope}RoleBinding", "roleRef": reference, "subjects": [subject]}
+        self.kube.create(f"{base}/{scope.lower()}rolebindings", binding)
 
     @property
     def log(self) -> str:

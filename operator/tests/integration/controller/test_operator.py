@@ -4,11 +4,13 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from e2e.cluster.kubeapi import ApiError
 from hanse.api import names
+from hanse.api.rbac import RBAC_GROUP, Where, owner_manifests
 from tests.integration.controller.conftest import Site
 from tests.unit.controller import world
 
@@ -186,3 +188,34 @@ def test_a_namespace_that_a_job_names_is_served_without_a_restart(site: Site) ->
         return any((c["type"], c["status"]) == ("ClientReady", "True") for c in conditions)
 
     site.until("its pod is seen", ready)
+
+
+def test_an_owner_admits_the_operator(site: Site, tmp_path: Path) -> None:
+    """With the table's Roles alone; the second owner lets the operator in later."""
+    site.members()
+    grants = {
+        site.system: (Where.OPERATOR,),
+        site.consortium: (Where.COORDINATOR,),
+        site.banks[0]: (Where.PARTICIPANT,),
+    }
+    account = site.account(tmp_path, grants)
+    site.start(kubeconfig=account, watch=",".join((site.consortium, *site.banks[:2])))
+    site.submit()
+    site.until("refused", lambda: site.condition("Accepted") == ("False", "PermissionDenied"))
+    assert f"hanse owner-rbac {site.banks[1]}" in str(site.job()["status"]["conditions"])
+    assert not site.listed("Participation", site.banks[0])
+    for manifest in owner_manifests(site.banks[1], operator_namespace=site.system):
+        plural = f"{manifest['kind'].lower()}s"
+        site.kube.create(f"/apis/{RBAC_GROUP}/v1/namespaces/{site.banks[1]}/{plural}", manifest)
+    site.started()
+    for bank in site.banks[:2]:
+        job = site.until("client Job", lambda bank=bank: site.client_job(bank))
+        site.pod_of(job, world.running())
+    site.pod_of(site.server_job(), world.running())
+    site.until("server ready", lambda: site.condition("ServerReady") == ("True", "Ready"))
+    uid = site.job()["metadata"]["uid"]
+    site.kube.delete(site.path("FederatedJob", site.consortium, "credit"))
+    site.until("swept", lambda: not any(site.listed("Participation", bank) for bank in site.banks[:2]))
+    site.until("CA is gone", lambda: site.find("Secret", site.system, names.ca_secret_name(uid)) is None)
+    refused = [line for line in site.log.splitlines() if "forbidden" in line and site.banks[1] not in line]
+    assert not refused
