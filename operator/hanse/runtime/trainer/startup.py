@@ -20,8 +20,6 @@ from hanse.runtime.flower import client
 from hanse.runtime.trainer.errors import TrainerExit
 
 if TYPE_CHECKING:
-    from flwr.clientapp import ClientApp
-
     from hanse.runtime.flower.wire import Configs
 
 
@@ -29,11 +27,11 @@ if TYPE_CHECKING:
 class Ready:
     """An app that can be called."""
 
-    app: "ClientApp"
+    app: client.App
     configs: "Configs"
 
 
-def check_app(config: ClientConfig) -> tuple["ClientApp", ModuleType]:
+def check_app(config: ClientConfig) -> tuple[client.App, ModuleType]:
     """The imported app. Raises TrainerExit with FLOWER_VERSION_MISMATCH or APP_IMPORT_FAILED."""
     try:
         client.check_version()

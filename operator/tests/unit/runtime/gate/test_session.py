@@ -74,7 +74,9 @@ def test_a_reply_that_may_not_leave_becomes_a_code(stage: Stage, content: Record
     assert stage.answer() == code
 
 
-@pytest.mark.parametrize("meta", [{"id": "m1", "split": 9}, {"id": "m1"}, {"id": "m1", "split": "1"}, {"id": "m1", "split": 1}])
+@pytest.mark.parametrize(
+    "meta", [{"id": "m1", "split": 9}, {"id": "m1"}, {"id": "m1", "split": "1"}, {"id": "m1", "split": 1}]
+)
 def test_a_reply_that_is_none_becomes_a_code(stage: Stage, meta: dict[str, object]) -> None:
     stage.send(letter(model()))
     stage.hear("message")
