@@ -192,6 +192,12 @@ def test_preflight_names_what_is_wrong(context: Where, data: Path) -> None:
         tabular.preflight(context(data, SCHEMA, {"hidden-unit": 8}))
 
 
+@pytest.mark.skipif(torch.version.cuda is not None, reason="torch has CUDA here")
+def test_preflight_says_that_a_cpu_build_has_no_cuda(context: Where, data: Path) -> None:
+    with pytest.raises(ConfigError, match="device is cuda, but the image's torch is a CPU build"):
+        tabular.preflight(context(data, SCHEMA, CONFIG | {"device": "cuda"}))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a CUDA device")
 def test_cuda_where_there_is_none_is_said(ask: Ask, context: Where, data: Path) -> None:
     with pytest.raises(ConfigError, match="no CUDA device"):

@@ -48,8 +48,8 @@ class TabularSettings(Settings):
 
 def preflight(context: Context) -> None:
     """Raise AppSetupError when config or data are wrong; the trainer calls it before it serves."""
-    settings = TabularSettings.parse(context.run_config)
-    evaluation_mask(_table(context).ids[:1], settings.evaluation_fraction)
+    training.check_device(TabularSettings.parse(context.run_config))
+    _table(context)
 
 
 def warm(context: Context) -> None:
@@ -105,21 +105,11 @@ def train(message: Message, context: Context) -> Message:
     """Local epochs on the training records."""
     settings, table = TabularSettings.parse(context.run_config), _table(context)
     device = training.prepare(settings)
-    config = training.config_of(message)
     rows = ~evaluation_mask(table.ids, settings.evaluation_fraction)
     module = _model(message, table, settings).to(device)
     inputs = torch.from_numpy(standardised(table.values[rows], message, settings)).to(device)
     targets = torch.from_numpy(table.labels[rows]).to(device)
-    loss = training.fit(
-        module,
-        _loss,
-        (inputs, targets),
-        settings,
-        proximal_mu=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
-        seed=(settings.seed, int(config.get("server-round", 0)), int(context.node_config.get("partition-id", 0))),  # type: ignore[arg-type]
-    )
-    metrics = MetricRecord({"num-examples": len(inputs), "train_loss": loss})
-    return training.reply(message, arrays=training.arrays_of(module), metrics=metrics)
+    return training.train_reply(module, _loss, (inputs, targets), settings, (message, context))
 
 
 @app.evaluate()

@@ -3,7 +3,8 @@
 Imported before the trainer forks; nothing here touches CUDA or starts a thread until a message is handled.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 # torch.optim imports it on first use, 0.9 CPU seconds: once here, before the trainer forks, not in every child.
 import torch._dynamo
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import nn
 
 from hanse.api.participant import DatasetSchema
@@ -33,6 +34,17 @@ def prepare(settings: Settings) -> torch.device:
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
     return device
+
+
+def check_device(settings: Settings) -> None:
+    """Raise ConfigError when CUDA is asked for and cannot be there; for `preflight`, so it does not touch CUDA."""
+    if not settings.device.startswith("cuda"):
+        return
+    if torch.version.cuda is None:
+        raise ConfigError(f"spec.app.config: device is {settings.device}, but the image's torch is a CPU build")
+    # The driver's device files; /dev/dxg is that of WSL. Asking the driver itself would spoil it for forked children.
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+        raise ConfigError(f"spec.app.config: device is {settings.device}, but the pod has no CUDA device")
 
 
 def schema_of(context: Context) -> DatasetSchema:
@@ -69,19 +81,39 @@ def reply(message: Message, **records: Any) -> Message:
     return Message(RecordDict(records), reply_to=message)
 
 
-def fit(
+def train_reply(
     module: nn.Module,
     loss: Loss,
     data: tuple[torch.Tensor, torch.Tensor],
     settings: Settings,
-    *,
+    asked: tuple[Message, Context],
+) -> Message:
+    """Minibatch SGD for the local epochs, FedProx's term included; the reply with arrays and metrics.
+
+    `data` lies on the module's device. Seed, round and participant alone decide the order of the records.
+    """
+    message, context = asked
+    config = config_of(message)
+    seed = (settings.seed, _number(config, "server-round"), _number(context.node_config, "partition-id"))
+    mu: Any = config.get("proximal-mu", 0.0)
+    mean_loss = _epochs(module, loss, data, settings, float(mu), seed)
+    metrics = MetricRecord({"num-examples": len(data[0]), "train_loss": mean_loss})
+    return reply(message, arrays=arrays_of(module), metrics=metrics)
+
+
+def _number(record: Mapping[str, Any], key: str) -> int:
+    return int(record.get(key, 0))
+
+
+def _epochs(
+    module: nn.Module,
+    loss: Loss,
+    data: tuple[torch.Tensor, torch.Tensor],
+    settings: Settings,
     proximal_mu: float,
     seed: tuple[int, ...],
 ) -> float:
-    """Minibatch SGD for the local epochs, FedProx's term included; the mean loss (without that term) per record.
-
-    `data` lies on the module's device; `seed` alone decides the order of the records.
-    """
+    """The mean loss (without the proximal term) per record."""
     inputs, targets = data
     generator = np.random.default_rng(seed)
     parameters = list(module.parameters())

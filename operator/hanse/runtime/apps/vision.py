@@ -48,7 +48,9 @@ class VisionSettings(Settings):
 
 def preflight(context: Context) -> None:
     """Raise AppSetupError when config or data are wrong; the trainer calls it before it serves."""
-    _images(context, VisionSettings.parse(context.run_config))
+    settings = VisionSettings.parse(context.run_config)
+    training.check_device(settings)
+    _images(context, settings)
 
 
 def warm(context: Context) -> None:
@@ -101,21 +103,11 @@ def train(message: Message, context: Context) -> Message:
     settings = VisionSettings.parse(context.run_config)
     images = _images(context, settings)
     device = training.prepare(settings)
-    config = training.config_of(message)
     rows = ~evaluation_mask(images.ids, settings.evaluation_fraction)
     module = _model(message, settings).to(device)
     inputs = torch.from_numpy(images.pixels[rows]).to(device)
     targets = torch.from_numpy(images.labels[rows]).to(device)
-    loss = training.fit(
-        module,
-        nn.functional.cross_entropy,
-        (inputs, targets),
-        settings,
-        proximal_mu=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
-        seed=(settings.seed, int(config.get("server-round", 0)), int(context.node_config.get("partition-id", 0))),  # type: ignore[arg-type]
-    )
-    metrics = MetricRecord({"num-examples": len(inputs), "train_loss": loss})
-    return training.reply(message, arrays=training.arrays_of(module), metrics=metrics)
+    return training.train_reply(module, nn.functional.cross_entropy, (inputs, targets), settings, (message, context))
 
 
 @app.evaluate()
