@@ -24,9 +24,10 @@ _FLUSH_SECONDS: Final = 6.0
 class Pusher:
     """One thread, one connection at a time."""
 
-    def __init__(self, url: str, paths: Paths) -> None:
+    def __init__(self, url: str, paths: Paths, flush_seconds: float = _FLUSH_SECONDS) -> None:
         self._url = url
         self._paths = paths
+        self._flush_seconds = flush_seconds
         self._changed = threading.Condition()
         self._pending: Progress | None = None
         self._finishing = False
@@ -48,7 +49,7 @@ class Pusher:
         with self._changed:
             self._finishing = True
             self._changed.notify()
-        self._thread.join(_FLUSH_SECONDS)
+        self._thread.join(self._flush_seconds)
 
     def _run(self) -> None:
         wait = _INTERVAL_SECONDS
