@@ -39,14 +39,14 @@ def _console(stderr: bool) -> Console:
 out = _console(stderr=False)
 err = _console(stderr=True)
 
-Files = Annotated[
-    list[Path], typer.Argument(help="YAML files, or directories of them, with FederatedJob and Participants.")
-]
+# Arguments are explained in docstrings: typer 0.20 loses their help with click 8.5 (docs/known-issues.md).
+Files = Annotated[list[Path], typer.Argument(show_default=False)]
+Job = Annotated[str, typer.Argument(show_default=False)]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Namespace of the job; without it the context's.")
 ]
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; without it the current one.")]
-ModelFile = Annotated[Path, typer.Argument(help="A model.safetensors made by a FederatedJob.")]
+ModelFile = Annotated[Path, typer.Argument(show_default=False)]
 
 
 @app.command()
@@ -69,6 +69,8 @@ def run(
 ) -> None:
     """Run a job on this machine, without Kubernetes: the same manifests, the same programs, on loopback.
 
+    FILES are YAML files, or directories of them, that hold the FederatedJob and its Participants.
+
     Example: `hanse run examples/credit --data bank-a/loans=a.csv --data bank-b/loans=b.csv --data bank-c/loans=c.csv`
     """
     from hanse.cli.runcommand import RunOptions
@@ -79,7 +81,10 @@ def run(
 
 @app.command()
 def check(files: Files) -> None:
-    """Check manifests before they are submitted: schema, rules, and acceptance by the Participants in the files."""
+    """Check manifests before they are submitted: schema, rules, and acceptance by the Participants in the files.
+
+    FILES are YAML files, or directories of them; other kinds are passed over.
+    """
     from hanse.cli.check import check_files
 
     check_files(files, out)
@@ -101,11 +106,14 @@ def jobs(
 
 @app.command()
 def watch(
-    job: Annotated[str, typer.Argument(help="Name of the FederatedJob, or NAMESPACE/NAME.")],
+    job: Job,
     namespace: Namespace = None,
     context: Context = None,
 ) -> None:
-    """Watch a FederatedJob of the cluster until it ends; fails when it fails."""
+    """Watch a FederatedJob of the cluster until it ends; fails when it fails.
+
+    JOB is a name, or NAMESPACE/NAME.
+    """
     from hanse.cli.kube import connect
     from hanse.cli.screen import Screen
     from hanse.cli.watch import watch_job
@@ -121,7 +129,7 @@ def watch(
 
 @model_app.command("get")
 def model_get(
-    job: Annotated[str, typer.Argument(help="Name of the FederatedJob, or NAMESPACE/NAME.")],
+    job: Job,
     namespace: Namespace = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File [default: JOB.safetensors].")] = None,
     image: Annotated[
@@ -129,7 +137,10 @@ def model_get(
     ] = None,
     context: Context = None,
 ) -> None:
-    """Copy a job's model out of its claim and check its digest."""
+    """Copy a job's model out of its claim and check its digest.
+
+    JOB is a name, or NAMESPACE/NAME.
+    """
     from hanse.cli.fetch import fetch_model
     from hanse.cli.kube import connect
 
@@ -144,7 +155,10 @@ def model_get(
 
 @model_app.command("show")
 def model_show(file: ModelFile) -> None:
-    """Show what a model file says about itself."""
+    """Show what a model file says about itself.
+
+    FILE is a model.safetensors that a FederatedJob made.
+    """
     from hanse.cli.modelcommands import show
 
     show(file, out)
@@ -161,7 +175,10 @@ def model_predict(
     ] = None,
     npz: Annotated[Path | None, typer.Option(help="Images (array `images`), for a vision model.")] = None,
 ) -> None:
-    """Score records with a model of a built-in app: numpy only, on this machine."""
+    """Score records with a model of a built-in app: numpy only, on this machine.
+
+    FILE is a model.safetensors that a FederatedJob made.
+    """
     from hanse.cli.modelcommands import predict
 
     given = [(o, str(v)) for o, v in (("row", row), ("csv", csv), ("npz", npz)) if v is not None]
@@ -172,11 +189,14 @@ def model_predict(
 
 @app.command("owner-rbac")
 def owner_rbac(
-    namespace: Annotated[str, typer.Argument(help="Namespace of the data owner.")],
+    namespace: Annotated[str, typer.Argument(show_default=False)],
     operator_namespace: Annotated[str, typer.Option(help="Namespace of the operator.")] = "hanse-system",
     service_account: Annotated[str, typer.Option(help="Service account of the operator.")] = DEFAULT_SERVICE_ACCOUNT,
 ) -> None:
-    """Print the Role and RoleBinding by which an owner lets the operator work in its namespace."""
+    """Print the Role and RoleBinding by which an owner lets the operator work in its namespace.
+
+    NAMESPACE is the owner's.
+    """
     from hanse.cli.ownerrbac import manifests
 
     sys.stdout.write(manifests(namespace, operator_namespace, service_account))

@@ -77,6 +77,8 @@ def _run_and_report(job: LocalJob, options: RunOptions, console: Console, manife
     except CliError as error:
         error.next_step = error.next_step or f"The run is kept in {job.directory.path}"
         raise
+    finally:
+        job.directory.forget_links()
     report(result, job, console)
     if options.keep:
         console.print(f"kept     {job.directory.path}", soft_wrap=True, highlight=False)

@@ -61,7 +61,7 @@ class RunDirectory:
         root = self.path / name
         if len(os.fsencode(root)) <= _ROOT_LIMIT:
             return root
-        links = Path(tempfile.gettempdir()) / f"hanse-{canonical_hash({'path': str(self.path)})[-12:]}"
+        links = self._links
         links.mkdir(mode=0o700, exist_ok=True)
         root.mkdir(parents=True, exist_ok=True)
         link = links / short
@@ -69,11 +69,17 @@ class RunDirectory:
             link.symlink_to(root, target_is_directory=True)
         return link
 
+    @property
+    def _links(self) -> Path:
+        return Path(tempfile.gettempdir()) / f"hanse-{canonical_hash({'path': str(self.path)})[-12:]}"
+
+    def forget_links(self) -> None:
+        """Remove the short links: a resume makes new ones."""
+        shutil.rmtree(self._links, ignore_errors=True)
+
     def remove(self) -> None:
-        """Everything, and the short links."""
-        short = self.server.root
-        if short.is_symlink():
-            shutil.rmtree(short.parent, ignore_errors=True)
+        """Everything."""
+        self.forget_links()
         shutil.rmtree(self.path, ignore_errors=True)
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,10 @@ def run_directory(path: Path) -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="run-") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        yield tmp_path
     assert left_behind(tmp_path) == []
 
 
@@ -122,6 +125,7 @@ def test_ctrl_c_ends_everything_and_says_how_to_go_on(workspace: Path) -> None:
     text, _ = process.communicate()
     assert process.returncode == 130, text
     assert f"--resume {run_directory(workspace)}" in text
+    assert list(Path(os.environ["TMPDIR"]).iterdir()) == []
 
 
 def test_killed_it_leaves_no_process(workspace: Path) -> None:
