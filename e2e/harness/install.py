@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.cluster.paths import cache_dir
 from e2e.harness.federation import OPERATOR_NAMESPACE
 from e2e.harness.kube import Kube, Object, wait_until
 from e2e.harness.objects import COORDINATOR, claim, data_config_map, load_job, namespace
@@ -53,8 +54,7 @@ def build_images(say: Callable[[str], None] = print) -> dict[str, Image]:
     """Run scripts/build for what is missing and read what it built."""
     say("building images")
     subprocess.run([str(ROOT / "scripts" / "build"), *RUNTIME_IMAGES], check=True)
-    cache = Path(os.environ.get("HANSE_CACHE") or Path.home() / ".cache" / "hanse")
-    manifest: dict[str, Any] = json.loads((cache / "images" / "manifest.json").read_text())
+    manifest: dict[str, Any] = json.loads((cache_dir() / "images" / "manifest.json").read_text())
     return {name: Image(name, manifest[name]["ref"], Path(manifest[name]["archive"])) for name in RUNTIME_IMAGES}
 
 
