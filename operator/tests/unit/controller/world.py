@@ -5,6 +5,7 @@ operator/tests/contract/controller runs the same expectations against it and aga
 """
 
 import copy
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -144,7 +145,7 @@ class MemoryDoor:
         self._version += 1
         made["metadata"] = {
             "creationTimestamp": START.isoformat(),
-            "uid": f"uid-{key[0].lower()}-{key[1]}-{key[2]}-{self._version}",
+            "uid": str(uuid.UUID(int=self._version)),
             **made["metadata"],
             "resourceVersion": str(self._version),
             "generation": generation,
