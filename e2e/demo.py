@@ -15,7 +15,7 @@ from e2e.cluster import binaries
 from e2e.cluster.backend import Cluster, CreateOptions
 from e2e.cluster.registry import open_cluster
 from e2e.harness import examples, install, objects
-from e2e.harness.install import ROOT, Image, choose_backend
+from e2e.harness.install import ROOT, choose_backend
 from e2e.harness.kube import Kube
 
 NAME = "demo"
@@ -78,11 +78,11 @@ def _up(clock: Clock, *, again: bool) -> int:
     if again:
         kube.delete("federatedjob", JOB, objects.COORDINATOR)
     clock.step("Three banks, each with its own data in its own namespace")
-    examples.submit(kube, credit, images)
+    examples.submit(kube, credit, images["trainer-cpu"].ref)
     _print_banks(kube, credit)
     clock.step("Training")
     _hanse(kube, "watch", JOB, "-n", objects.COORDINATOR)
-    return _result(clock, kube, credit, images)
+    return _result(clock, kube, credit)
 
 
 def _print_banks(kube: Kube, credit: examples.Example) -> None:
@@ -93,7 +93,7 @@ def _print_banks(kube: Kube, credit: examples.Example) -> None:
     print(kube.run("get", "participants", "-A"))
 
 
-def _result(clock: Clock, kube: Kube, credit: examples.Example, images: dict[str, Image]) -> int:
+def _result(clock: Clock, kube: Kube, credit: examples.Example) -> int:
     clock.step("What kubectl says")
     print(kube.run("get", "federatedjobs", "-A"))
     print(kube.run("get", "participations", "-A"))

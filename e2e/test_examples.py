@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from e2e.harness import examples
+import pytest
+
+from e2e.cluster.backend import Cluster
+from e2e.harness import examples, install
 from e2e.harness.federation import Federation, completed
 from e2e.harness.install import Image
-from e2e.harness.kube import Kube
+from e2e.harness.kube import Kube, condition
 from e2e.harness.objects import COORDINATOR
 
 HANSE = Path(sys.executable).with_name("hanse")
@@ -40,7 +43,7 @@ def test_credit(federation: Federation, images: dict[str, Image], tmp_path: Path
     """Three banks, 20 rounds; what a user sees in kubectl, and the model's score."""
     kube, credit = federation.kube, examples.credit()
     federation.jobs.append(credit.name)
-    examples.submit(kube, credit, images)
+    examples.submit(kube, credit, images["trainer-cpu"].ref)
     kube.run(
         "wait", "--for=condition=Complete", "federatedjob/credit", "-n", COORDINATOR, "--timeout=420s", timeout=450
     )
@@ -65,7 +68,32 @@ def test_images(federation: Federation, images: dict[str, Image], tmp_path: Path
     """Two hospitals with skewed labels reach the accuracy that the example promises."""
     scans = examples.images()
     federation.jobs.append(scans.name)
-    examples.submit(federation.kube, scans, images)
+    examples.submit(federation.kube, scans, images["trainer-cpu"].ref)
     federation.wait(scans.name, "Complete", timeout=420)
     scores = examples.score_images(fetched(federation, scans.name, tmp_path), scans)
     assert scores["accuracy"] >= 0.95, scores
+
+
+@pytest.mark.usefixtures("images")
+def test_bring_your_own_app(federation: Federation, cluster: Cluster, tmp_path: Path) -> None:
+    """An ordinary Flower app with a ServerApp of its own, in a user's image, without a change."""
+    clinics = examples.clinics()
+    image = install.build_app("clinics", examples.EXAMPLES / clinics.name)
+    cluster.load_images([image.archive])
+    federation.jobs.append("clinics")
+    examples.submit(federation.kube, clinics, image.ref)
+    job = federation.wait("clinics", "Complete", timeout=420)
+    assert completed(job) == 10
+    assert fetched(federation, "clinics", tmp_path).stat().st_size > 0
+
+
+@pytest.mark.usefixtures("images")
+def test_an_app_without_initial_model_says_what_to_do(federation: Federation, cluster: Cluster, name: str) -> None:
+    """The platform's ServerApp needs a first model; an app that has none names its own ServerApp."""
+    clinics = examples.clinics()
+    image = install.build_app("clinics", examples.EXAMPLES / clinics.name)
+    cluster.load_images([image.archive])
+    federation.submit(name, ["bank-a", "bank-b"], image=image.ref, app={"clientApp": "clinics.client_app:app"})
+    failed = condition(federation.wait(name, "Failed"), "Failed")
+    assert failed["reason"] == "ServerAppFailed"
+    assert "serverApp" in failed["message"]

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from e2e.harness import install
-from e2e.harness.install import ROOT, Image
+from e2e.harness.install import ROOT
 from e2e.harness.kube import Kube, Object
 from hanse.runtime.aggregation.predict import load_predictor
 from hanse.runtime.apps.scores import accuracy, binary_metrics, macro_f1
@@ -64,9 +64,15 @@ def images() -> Example:
     return Example("images", "scans", "scans.npz", owners, data / "held-out.npz")
 
 
-def submit(kube: Kube, example: Example, built: dict[str, Image]) -> None:
+def clinics() -> Example:
+    """Two clinics, an ordinary Flower app of their own."""
+    data = EXAMPLES / "bring-your-own-app" / "data"
+    owners = {name: data / f"{name}.csv" for name in ("clinic-a", "clinic-b")}
+    return Example("bring-your-own-app", "tumours", "tumours.csv", owners, data / "held-out.csv")
+
+
+def submit(kube: Kube, example: Example, trainer: str) -> None:
     """Owners' side, data, then the job, with the image that was built. Namespaces must be there."""
-    trainer = built["trainer-cpu"].ref
     kube.apply(*(d for d in example.documents("participants.yaml") if d["kind"] != "Namespace"))
     for owner, path in example.data.items():
         install.load_data(kube, owner, example.claim, {example.file: path}, trainer)
@@ -100,7 +106,8 @@ def compare() -> dict[str, float]:
     """
     command = [
         str(ROOT / "scripts" / "lib" / "in-trainer.sh"),
-        *("python3", "-m", "e2e.benchmarks.accuracy", "--seeds", "1", "--only", "credit"),
+        *("python3", "-m", "e2e.benchmarks.accuracy", "--seeds", "1", "--example", "credit"),
+        *("--mode", "centralised", "--mode", "local"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])["metrics"]

@@ -58,6 +58,13 @@ def build_images(say: Callable[[str], None] = print) -> dict[str, Image]:
     return {name: Image(name, manifest[name]["ref"], Path(manifest[name]["archive"])) for name in RUNTIME_IMAGES}
 
 
+def build_app(name: str, directory: Path) -> Image:
+    """A user's image: scripts/build app."""
+    subprocess.run([str(ROOT / "scripts" / "build"), "app", name, str(directory)], check=True)
+    found: dict[str, Any] = json.loads((cache_dir() / "images" / "manifest.json").read_text())[name]
+    return Image(name, found["ref"], Path(found["archive"]))
+
+
 def helm_values(images: dict[str, Image], owners: list[str]) -> Object:
     """Values of the namespaced installation that the tests and the demo use."""
     return {

@@ -16,7 +16,8 @@ from e2e.harness.install import Image, choose_backend
 from e2e.harness.kube import Kube
 
 OWNERS = ["bank-a", "bank-b", "bank-c"]
-HOSPITALS = ["hospital-a", "hospital-b"]
+#: Owners of the examples that are not banks.
+OTHERS = ["hospital-a", "hospital-b", "clinic-a", "clinic-b"]
 _DATA = "value\n1\n2\n3\n"
 
 
@@ -60,8 +61,8 @@ def load_images(cluster: Cluster) -> dict[str, Image]:
 
 def install_hanse(kube: Kube, images: dict[str, Image], scratch: Path) -> None:
     """The chart, and an owner's namespace, claim and Participant for each of OWNERS."""
-    kube.apply(*(objects.namespace(name) for name in (objects.COORDINATOR, *OWNERS, *HOSPITALS)))
-    values = install.helm_values(images, [*OWNERS, *HOSPITALS])
+    kube.apply(*(objects.namespace(name) for name in (objects.COORDINATOR, *OWNERS, *OTHERS)))
+    values = install.helm_values(images, [*OWNERS, *OTHERS])
     install.install_chart(kube, binaries.ensure(["helm"])["helm"], values)
     data = scratch / "numbers.csv"
     data.write_text(_DATA)
