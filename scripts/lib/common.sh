@@ -73,7 +73,7 @@ ensure_venv() {
   say "Python environment in $VENV"
   if ! "$python" -c 'import ensurepip' 2>/dev/null; then apt_install python3-venv; fi
   [ -x "$PY" ] || "$python" -m venv "$VENV"
-  "$PY" -m pip --version >/dev/null 2>&1 || "$PY" -m ensurepip -q
+  "$PY" -m pip --version >/dev/null 2>&1 || "$PY" -m ensurepip >/dev/null
   "$PY" -m pip install -q --require-hashes -r "$ROOT/requirements-dev.lock"
   "$PY" -m pip install -q --no-deps --no-build-isolation -e "$ROOT"
   rm -f "$VENV"/.hanse-*
