@@ -162,7 +162,8 @@ class Session:
         meta = {"id": letter.message_id, "origin": letter.origin.hex(), "split": len(blobs)}
         deadline = self._clock() + letter.seconds_left(now())
         try:
-            self._connection.send(Frame("message", meta, [*blobs, *self._journal.state()]))
+            # A trainer that is leaving may not take it any more; what it said before is still to be read.
+            self._tell(Frame("message", meta, [*blobs, *self._journal.state()]))
             blobs.clear()
             while True:
                 frame = self._next(deadline)
