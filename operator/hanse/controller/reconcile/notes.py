@@ -5,21 +5,9 @@ from hanse.api.job import FederatedJobStatus
 from hanse.api.participation import ParticipationStatus
 from hanse.controller.reconcile.conditions import find
 from hanse.controller.reconcile.model import Note
+from hanse.controller.reconcile.summary import WAITING
 
 _TELLING = 10  # at most so many events about rounds, and the first
-#: Reasons of a condition that is False without anything being wrong.
-_QUIET = frozenset(
-    {
-        Reason.PENDING,
-        Reason.STARTING,
-        Reason.WAITING_FOR_PARTICIPANTS,
-        Reason.SUSPENDED,
-        Reason.RUNNING,
-        Reason.QUEUED,
-        Reason.COMPLETED,
-        Reason.NOT_COMPLETED,
-    }
-)
 
 
 def of_job(old: FederatedJobStatus, new: FederatedJobStatus) -> tuple[Note, ...]:
@@ -51,7 +39,7 @@ def _transition(kind: JobCondition, before: Condition | None, after: Condition) 
         case ((JobCondition.SERVER_READY | JobCondition.PARTICIPANTS_READY), "True") if changed:
             return [Note(str(kind), after.message)]
         case ((JobCondition.SERVER_READY | JobCondition.PARTICIPANTS_READY), "False") if other_cause:
-            return [] if after.reason in _QUIET else [Note(after.reason, after.message, warning=True)]
+            return [] if after.reason in WAITING else [Note(after.reason, after.message, warning=True)]
         case JobCondition.FULL_PARTICIPATION, "False" if changed:
             return [Note(after.reason, after.message, warning=True)]
         case _:
@@ -82,6 +70,6 @@ def of_participation(old: ParticipationStatus, new: ParticipationStatus) -> tupl
             made.append(Note(str(kind), after.message, warning=kind == ParticipationCondition.FAILED))
         elif kind == ParticipationCondition.CLIENT_READY and after.status == "True":
             made.append(Note(str(kind), after.message))
-        elif kind != ParticipationCondition.FAILED and after.status == "False" and after.reason not in _QUIET:
+        elif kind != ParticipationCondition.FAILED and after.status == "False" and after.reason not in WAITING:
             made.append(Note(after.reason, after.message, warning=True))
     return tuple(made)

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 
-from hanse.api.conditions import Condition, JobCondition
+from hanse.api.conditions import Condition, JobCondition, Reason
 from hanse.api.job import FederatedJobSpec, FederatedJobStatus, Summary
 from hanse.controller.reconcile.conditions import find, holds
 
 _METRICS = ("auc", "accuracy", "f1", "loss")
 _WIDTH = 64
+#: Reasons of a condition that is False without anything being wrong.
+WAITING = frozenset(
+    {
+        Reason.PENDING,
+        Reason.STARTING,
+        Reason.WAITING_FOR_PARTICIPANTS,
+        Reason.SUSPENDED,
+        Reason.RUNNING,
+        Reason.QUEUED,
+        Reason.COMPLETED,
+        Reason.NOT_COMPLETED,
+    }
+)
 
 
 def build(spec: FederatedJobSpec | None, status: FederatedJobStatus) -> Summary:
@@ -44,12 +57,13 @@ def _progressing(conditions: list[Condition]) -> tuple[str, str]:
     complete = find(conditions, JobCondition.COMPLETE)
     if complete is not None and complete.reason == "Running":
         return "Running", "Running"
-    for kind in (JobCondition.QUOTA_RESERVED, JobCondition.SERVER_READY, JobCondition.PARTICIPANTS_READY):
-        found = find(conditions, kind)
-        if found is not None and found.status == "False":
-            return ("Pending" if kind == JobCondition.SERVER_READY else "Waiting"), found.reason
-    ready = find(conditions, JobCondition.SERVER_READY)
-    return ("Waiting" if ready is not None and ready.status == "True" else "Pending"), _reason(complete)
+    kinds = (JobCondition.QUOTA_RESERVED, JobCondition.SERVER_READY, JobCondition.PARTICIPANTS_READY)
+    missing = [c for c in (find(conditions, kind) for kind in kinds) if c is not None and c.status == "False"]
+    if not missing:
+        return "Pending", _reason(complete)
+    # The column REASON is for what is wrong; that something starts is said by STATE.
+    reason = next((c.reason for c in missing if c.reason not in WAITING), missing[0].reason)
+    return ("Pending" if missing[0].type == JobCondition.SERVER_READY else "Waiting"), reason
 
 
 def _reason(condition: Condition | None) -> str:

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ class Site:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(PATIENCE)
 
-    def account(self, directory: Path, grants: dict[str, tuple[Where, ...]]) -> Path:
+    def account(self, directory: Path, grants: Mapping[str, tuple[Where, ...]]) -> Path:
         """A kubeconfig of the operator's own ServiceAccount with the table's Roles in these namespaces."""
         accounts = f"/api/v1/namespaces/{self.system}/serviceaccounts"
         self.kube.create(
@@ -179,6 +180,14 @@ class Site:
         created = self.put(made)
         self.status_of("Pod", created["metadata"]["namespace"], created["metadata"]["name"], status)
         return created
+
+    def run_clients(self) -> list[Json]:
+        """Both clients' pods run; their Jobs."""
+        jobs: list[Json] = []
+        for bank in self.banks[:2]:
+            jobs.append(self.until("client Job", partial(self.client_job, bank)))
+            self.pod_of(jobs[-1], world.running())
+        return jobs
 
     def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Wait for a state; a generous limit, no assertion about time."""

@@ -33,10 +33,8 @@ def test_a_job_gets_its_children_and_settles(site: Site) -> None:
     site.submit()
     site.started()
     bank_a, bank_b = site.banks[:2]
-    for bank in (bank_a, bank_b):
-        job = site.until("client Job", lambda bank=bank: site.client_job(bank))
-        site.pod_of(job, world.running())
-        assert site.find("Secret", bank, job["metadata"]["name"])
+    for job in site.run_clients():
+        assert site.find("Secret", job["metadata"]["namespace"], job["metadata"]["name"])
     site.pod_of(site.server_job(), world.running())
     site.until("server ready", lambda: site.condition("ServerReady") == ("True", "Ready"))
     for bank in (bank_a, bank_b):
@@ -208,9 +206,7 @@ def test_an_owner_admits_the_operator(site: Site, tmp_path: Path) -> None:
         plural = f"{manifest['kind'].lower()}s"
         site.kube.create(f"/apis/{RBAC_GROUP}/v1/namespaces/{site.banks[1]}/{plural}", manifest)
     site.started()
-    for bank in site.banks[:2]:
-        job = site.until("client Job", lambda bank=bank: site.client_job(bank))
-        site.pod_of(job, world.running())
+    site.run_clients()
     site.pod_of(site.server_job(), world.running())
     site.until("server ready", lambda: site.condition("ServerReady") == ("True", "Ready"))
     uid = site.job()["metadata"]["uid"]
