@@ -1,4 +1,5 @@
-"""Start of the SuperLink: Flower's own program with our arguments and the wake-up middleware (`link_wake`).
+"""Start of the SuperLink: Flower's own program with our arguments the wake-up middleware (`link_wake`)
+and cheaper layers (`link_scope`).
 
 Called by `python3 -m hanse.runtime.superlink`.
 """
@@ -8,12 +9,14 @@ import sys
 from pathlib import Path
 
 from flwr.superlink import extensions
+from flwr.superlink import main as superlink_main
 from flwr.superlink.cli.flower_superlink import flower_superlink
 from starlette.middleware import Middleware
 
 from hanse.api.paths import Paths
 from hanse.api.runconfig import RunConfig
 from hanse.runtime.flower.link import ensure_secret, secret_file
+from hanse.runtime.flower.link_scope import scoped
 from hanse.runtime.flower.link_wake import WakeMiddleware
 
 
@@ -49,6 +52,8 @@ def prepare(paths: Paths, pod: str) -> Path:
 def serve(paths: Paths, config: RunConfig, pod: str) -> None:
     """Run the SuperLink until it is told to stop."""
     sys.argv = arguments(paths, config, prepare(paths, pod))
-    # Flower's hook for extensions: read once, when the application is made.
+    # Both are read once, when the application is made: Flower's hook for extensions, and its list of layers.
     extensions.get_middleware = lambda: (Middleware(WakeMiddleware),)
+    stock_layers = superlink_main._get_middleware
+    superlink_main._get_middleware = lambda: scoped(stock_layers())
     flower_superlink()
