@@ -31,6 +31,9 @@ def observe(observed: ObservedJob, participants: list[JobParticipant], progress:
     """One member for each participant, in the order of the spec."""
     known = {p.name: p for p in observed.status.participants}
     pushed = {p.name: p for p in progress.participants} if progress is not None else {}
+    if progress is not None and progress.phase in ("Starting", "WaitingForParticipants"):
+        # Before the first round nobody is missed yet.
+        pushed = {name: p.model_copy(update={"reason": ""}) for name, p in pushed.items()}
     return [_member(observed, each, known.get(each.name), pushed.get(each.name)) for each in participants]
 
 
@@ -70,6 +73,8 @@ def _from_participation(
     if pushed is not None and pushed.connected:
         return Member(_entry(base, Reason.READY, "", ready=True))
     ready = find(conditions, ParticipationCondition.CLIENT_READY)
+    if pushed is None and base.ready and ready is not None and ready.status == "True":
+        return Member(base)  # a new operator has not heard of the server yet
     if ready is None or ready.status != "False":
         reason = (pushed.reason if pushed is not None else "") or Reason.STARTING
         return Member(_entry(base, reason, "its client has not connected yet"))

@@ -65,7 +65,7 @@ def _conditions(draft: Draft, spec: FederatedJobSpec, found: list[Member], progr
         draft.conditions.set(JobCondition.COMPLETE, "False", Reason.RUNNING, text)
     elif progress is not None and progress.phase == "WaitingForParticipants":
         draft.conditions.set(JobCondition.COMPLETE, "False", Reason.WAITING_FOR_PARTICIPANTS, "no round runs")
-    else:
+    elif progress is not None or not any(pod.ready for pod in draft.observed.server_pods):
         draft.conditions.set(JobCondition.COMPLETE, "False", Reason.STARTING, "no round runs")
     problem = draft.observed.problem
     if problem is not None:

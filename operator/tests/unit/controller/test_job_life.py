@@ -105,6 +105,30 @@ async def test_a_restarted_operator_changes_nothing(rig: Rig) -> None:
     assert rig.door.count("delete") == 0
 
 
+async def test_a_restarted_operator_does_not_forget_what_runs(rig: Rig) -> None:
+    await rig.start()
+    for job in (rig.server_job(), rig.client_job("bank-a"), rig.client_job("bank-b")):
+        rig.pod_of(job, world.running())
+    await rig.push(completed=4, participants=connected("bank-a", "bank-b", rounds=4))
+    before = rig.status
+    rig.restart()
+    await rig.settle()
+    assert rig.status == before
+    assert rig.state == "Running"
+
+
+async def test_nobody_is_missed_before_the_first_round(rig: Rig) -> None:
+    await rig.start()
+    for job in (rig.server_job(), rig.client_job("bank-a"), rig.client_job("bank-b")):
+        rig.pod_of(job, world.running())
+    absent = [ParticipantProgress(name=m, reason="NotConnected") for m in ("bank-a", "bank-b")]
+    await rig.push(phase="WaitingForParticipants", participants=absent)
+    assert rig.condition("ParticipantsReady") == ("False", "WaitingForParticipants")
+    assert rig.state == "Waiting"
+    await rig.push(completed=1, sequence=2, participants=absent, at=rig.clock.now() + timedelta(seconds=1))
+    assert rig.condition("ParticipantsReady") == ("False", "NotConnected")
+
+
 async def test_rounds_show_in_the_columns(rig: Rig) -> None:
     await rig.start()
     rig.pod_of(rig.server_job(), world.running())
