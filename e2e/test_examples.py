@@ -15,6 +15,7 @@ from e2e.harness.federation import Federation, completed
 from e2e.harness.install import Image
 from e2e.harness.kube import Kube, condition
 from e2e.harness.objects import COORDINATOR
+from e2e.harness.session import OWNERS
 
 HANSE = Path(sys.executable).with_name("hanse")
 
@@ -93,7 +94,7 @@ def test_an_app_without_initial_model_says_what_to_do(federation: Federation, cl
     clinics = examples.clinics()
     image = install.build_app("clinics", examples.EXAMPLES / clinics.name)
     cluster.load_images([image.archive])
-    federation.submit(name, ["bank-a", "bank-b"], image=image.ref, app={"clientApp": "clinics.client_app:app"})
+    federation.submit(name, OWNERS[:2], image=image.ref, app={"clientApp": "clinics.client_app:app"})
     failed = condition(federation.wait(name, "Failed"), "Failed")
     assert failed["reason"] == "ServerAppFailed"
     assert "serverApp" in failed["message"]

@@ -15,9 +15,9 @@ from e2e.harness import install, objects
 from e2e.harness.install import Image, choose_backend
 from e2e.harness.kube import Kube
 
-OWNERS = ["bank-a", "bank-b", "bank-c"]
-#: Owners of the examples that are not banks.
-OTHERS = ["hospital-a", "hospital-b", "clinic-a", "clinic-b"]
+OWNERS = ["city-a", "city-b", "city-c"]
+#: Owners of the examples, which bring their own Participants.
+OTHERS = ["bank-a", "bank-b", "bank-c", "hospital-a", "hospital-b", "clinic-a", "clinic-b"]
 _DATA = "value\n1\n2\n3\n"
 
 
