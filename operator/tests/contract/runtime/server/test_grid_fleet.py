@@ -1,0 +1,96 @@
+"""The real fleet keeps the contract that the round loop's tests rely on (`rounds_fleet.Fleet`)."""
+
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from hanse.api.conditions import Reason
+from hanse.runtime.flower.rounds_fleet import EVALUATE, INITIAL, TRAIN, Question
+from hanse.runtime.flower.server_app import GridFleet
+from tests.contract.runtime.gate.pod import Driver
+from tests.contract.runtime.server.rig import Rig, superlink, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with superlink(tmp_path_factory.mktemp("fleet"), clients=3) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fleet(rig: Rig) -> Iterator[GridFleet]:
+    """Participants 0 and 1 are there, 1 fails in round 7, 2 never comes."""
+    driver = Driver(rig)
+    made = GridFleet(driver.grid, rig.config.participants)
+    assert made.connected() == frozenset()
+    rig.start_node(0)
+    rig.start_node(1, "--fail-at", "7")
+    wait_for(lambda: made.connected() == {0, 1}, "both nodes", 120)
+    yield made
+    driver.close()
+
+
+def _train(number: int, size: int = 8) -> Question:
+    arrays = {"w": np.zeros(size, np.float32), "b": np.ones(2, np.float32)}
+    return Question(TRAIN, number, arrays, {"config": {"server-round": number}})
+
+
+def test_answers_come_by_index_with_arrays_and_metrics(fleet: GridFleet) -> None:
+    answers = fleet.ask(_train(1), [0, 1], 60)
+    assert sorted(answers) == [0, 1]
+    for index, answer in answers.items():
+        assert answer.failure is None
+        assert answer.arrays is not None
+        assert list(answer.arrays) == ["w", "b"]
+        assert answer.arrays["w"].dtype == np.float32
+        assert answer.arrays["w"][0] == np.float32(index + 1.125) * np.float32(0.3)
+        assert answer.metrics["num-examples"] == 10 * (index + 1)
+
+
+def test_evaluate_answers_have_metrics_alone(fleet: GridFleet) -> None:
+    question = Question(EVALUATE, 1, {"w": np.zeros(2, np.float32)}, {"config": {"server-round": 1}})
+    answer = fleet.ask(question, [0], 60)[0]
+    assert answer.arrays is None
+    assert answer.metrics["loss"] > 0
+
+
+def test_the_initial_model_comes_with_what_the_app_says_about_it(fleet: GridFleet) -> None:
+    answer = fleet.ask(Question(INITIAL, 0), [0], 60)[0]
+    assert answer.arrays is not None
+    assert answer.records["app"] == {"statistics": False, "model": "{}"}
+
+
+def test_a_gates_code_becomes_a_reason_and_the_others_are_not_held_up(fleet: GridFleet) -> None:
+    answers = fleet.ask(_train(7), [0, 1], 60)
+    assert answers[0].failure is None
+    assert answers[1].failure == Reason.APP_ERROR
+
+
+def test_who_never_connected_is_not_connected(fleet: GridFleet) -> None:
+    answers = fleet.ask(_train(2), [0, 2], 60)
+    assert answers[0].failure is None
+    assert answers[2].failure == Reason.NOT_CONNECTED
+
+
+def test_arrays_of_many_objects_arrive_whole(fleet: GridFleet) -> None:
+    answers = fleet.ask(_train(3, size=3_000_000), [0, 1], 120)
+    for index, answer in answers.items():
+        assert answer.arrays is not None
+        assert answer.arrays["w"].shape == (3_000_000,)
+        assert np.unique(answer.arrays["w"]).tolist() == [np.float32(index + 1.375) * np.float32(0.3)]
+
+
+def test_who_stays_silent_has_a_round_timeout(fleet: GridFleet, rig: Rig) -> None:
+    rig.processes["node-1"].send_signal(signal.SIGSTOP)
+    answers = fleet.ask(_train(4), [0, 1], 2)
+    assert answers[1].failure == Reason.ROUND_TIMEOUT
+    rig.processes["node-1"].send_signal(signal.SIGCONT)
+
+
+def test_the_end_is_acknowledged_by_all_that_are_there(fleet: GridFleet, rig: Rig) -> None:
+    assert fleet.end("Complete", 60) == 2
+    assert rig.wait_exit("node-0") == 0
