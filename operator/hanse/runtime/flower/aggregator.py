@@ -123,13 +123,14 @@ class Aggregator:
         grid = HanseGrid(client, run, check=lambda: self.clock.sleep(0))
         fleet = GridFleet(grid, self.config.participants)
         if self.only_goodbye:
-            self._goodbye(client, fleet, "Failed", "given up")
+            self._goodbye(client, fleet, frozenset(p.index for p in self.config.participants), "Failed", "given up")
             return ExitCode.COMPLETE
         outcome = self._outcome(reporter, grid, fleet, context)
         if outcome.code in (ExitCode.COMPLETE, *_FINAL):
             phase = "Complete" if outcome.code == ExitCode.COMPLETE else "Failed"
             reporter.update(phase=phase, reason=str(outcome.reason), message=outcome.message, round_started_at=None)
-            self._goodbye(client, fleet, phase, outcome.message)
+            took_part = frozenset(p.index for p in self.config.participants if p.name in reporter.contributed)
+            self._goodbye(client, fleet, took_part, phase, outcome.message)
         return outcome.code
 
     def _outcome(self, reporter: Reporter, grid: HanseGrid, fleet: GridFleet, context: Context) -> Outcome:
@@ -173,10 +174,12 @@ class Aggregator:
         """The file that the user's app left at the job's output path, if it did."""
         return model_file(self.paths.output, self.config.output_path)
 
-    def _goodbye(self, client: RuntimeHttpClient, fleet: GridFleet, phase: str, details: str) -> None:
+    def _goodbye(
+        self, client: RuntimeHttpClient, fleet: GridFleet, expected: frozenset[int], phase: str, details: str
+    ) -> None:
         """End-of-job message, then the end of the Flower run (after which no message is delivered any more)."""
         try:
-            count = fleet.end(phase, _GOODBYE_SECONDS)
+            count = fleet.end(phase, expected, _GOODBYE_SECONDS)
             _log.info("end of job acknowledged by %d participants", count)
             status = SubStatus.COMPLETED if phase == "Complete" else SubStatus.FAILED
             client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))

@@ -1,7 +1,7 @@
 """The Control API in our words: register nodes, start, watch and stop runs. Used by the launcher over loopback."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -26,8 +26,9 @@ _FINISHED = "finished"
 class Control:
     """Client of one SuperLink's Control API."""
 
-    def __init__(self, address: LinkAddress) -> None:
-        self._client = control_client(address)
+    def __init__(self, address: LinkAddress, give_up: Callable[[], bool] = lambda: False) -> None:
+        """`give_up` is asked between the tries to reach a SuperLink that is away."""
+        self._client = control_client(address, give_up)
 
     def __enter__(self) -> Self:
         return self

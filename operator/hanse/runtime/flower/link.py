@@ -82,14 +82,14 @@ def ensure_secret(path: Path) -> None:
         file.write(secrets.token_hex(32))
 
 
-def control_client(address: LinkAddress) -> ControlHttpClient:
+def control_client(address: LinkAddress, give_up: Callable[[], bool] = lambda: False) -> ControlHttpClient:
     """Client of the Control API: register nodes, start, stop and list runs."""
     return ControlHttpClient.from_server_address(
         address.authority,
         False,
         address.ca_file.read_bytes(),
         interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperLink")],
-        retry_invoker=patient(),
+        retry_invoker=patient(give_up),
     )
 
 

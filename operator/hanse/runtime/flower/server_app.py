@@ -24,6 +24,7 @@ _FLOWER_REASONS: Final = {
     ErrorCode.REPLY_MESSAGE_UNAVAILABLE: Reason.ROUND_TIMEOUT,
     ErrorCode.NODE_UNAVAILABLE: Reason.NOT_CONNECTED,
 }
+_END_POLL_SECONDS: Final = 0.25
 
 
 class GridFleet:
@@ -67,13 +68,24 @@ class GridFleet:
         silent = Answer(failure=Reason.ROUND_TIMEOUT)
         return {index: answers.get(index, silent) for index in to}
 
-    def end(self, outcome: str, timeout: float) -> int:
-        """Tell all gates that the job is over; how many have acknowledged it."""
-        to = sorted(self.connected())
-        question = Question(END, 0, configs={"end": {"outcome": outcome}})
-        answers = self.ask(question, to, timeout) if to else {}
-        # A gate that has answered leaves at once; Flower reports who has left before it looks for a reply.
-        return sum(answer.failure in (None, Reason.NOT_CONNECTED) for answer in answers.values())
+    def end(self, outcome: str, expected: frozenset[int], timeout: float) -> int:
+        """Tell all gates that the job is over; how many know it.
+
+        Who is `expected` but not connected (this pod may be a new one) gets until `timeout` to come.
+        """
+        deadline = time.monotonic() + timeout
+        told: set[int] = set()
+        count = 0
+        while True:
+            question = Question(END, 0, configs={"end": {"outcome": outcome}})
+            if new := sorted(self.connected() - told):
+                answers = self.ask(question, new, max(deadline - time.monotonic(), 1.0))
+                told.update(new)
+                # A gate that has answered leaves at once; Flower reports who has left before it looks for a reply.
+                count += sum(answer.failure in (None, Reason.NOT_CONNECTED) for answer in answers.values())
+            if expected <= told or time.monotonic() >= deadline:
+                return count
+            time.sleep(_END_POLL_SECONDS)
 
 
 def to_records(question: Question) -> RecordDict:

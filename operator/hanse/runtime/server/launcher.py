@@ -61,7 +61,7 @@ class Launcher:
         # It imports Flower while the SuperLink is starting, and waits for the task.
         child = self._spawn()
         try:
-            with Control(LinkAddress.of(self.paths, self.config)) as control:
+            with self._control() as control:
                 control.register(self.config.participants)
                 run_id = control.start()
                 self.journal.begin(run_id, self.pod)
@@ -84,6 +84,9 @@ class Launcher:
             return ExitCode.SERVER_LOST if isinstance(error, LinkLostError) else ExitCode.INTERNAL_ERROR
         finally:
             self._end_child(child)
+
+    def _control(self) -> Control:
+        return Control(LinkAddress.of(self.paths, self.config), lambda: self.supervisor.stopping)
 
     def _spawn(self, *extra: str) -> Child:
         command = [sys.executable, "-m", "hanse.runtime.flower.aggregator", "--root", str(self.paths.root), *extra]
@@ -127,7 +130,7 @@ class Launcher:
         self.hub.fail(Reason.BACKOFF_LIMIT_EXCEEDED, told)
         child = self._spawn("--goodbye")
         try:
-            with Control(LinkAddress.of(self.paths, self.config)) as control:
+            with self._control() as control:
                 control.register(self.config.participants)
                 control.start()
                 end = time.monotonic() + _GOODBYE_SECONDS

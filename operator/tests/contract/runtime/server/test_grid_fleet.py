@@ -92,5 +92,5 @@ def test_who_stays_silent_has_a_round_timeout(fleet: GridFleet, rig: Rig) -> Non
 
 
 def test_the_end_is_acknowledged_by_all_that_are_there(fleet: GridFleet, rig: Rig) -> None:
-    assert fleet.end("Complete", 60) == 2
+    assert fleet.end("Complete", frozenset({0, 1}), 60) == 2
     assert rig.wait_exit("node-0") == 0
