@@ -89,7 +89,7 @@ class Operator:
         """For /healthz."""
         return health.verdict(self._clock, self.resync.last, self.settings.resync_seconds, self.queue.stalled_seconds())
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: "Stop") -> None:
         """Until `stop`, or until a part fails."""
         async with contextlib.AsyncExitStack() as stack:
             await self._serve(stack, health.health_application(self.problems), self.settings.liveness_port)
@@ -140,7 +140,7 @@ class Operator:
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, self.settings.bind_address, port, ssl_context=tls).start()
 
-    async def _kopf(self, stop: asyncio.Event) -> None:
+    async def _kopf(self, stop: "Stop") -> None:
         registry = kopf.OperatorRegistry()
         handlers.register(registry, self.cache, self.queue)
         # Namespaces are added to `insights` as they open; kopf only asks that there be one to begin with.
@@ -152,7 +152,7 @@ class Operator:
             insights=self.insights,
             clusterwide=self.settings.clusterwide,
             namespaces=granted,
-            stop_flag=stop,
+            ready_flag=stop.taken_over,
         )
 
 
@@ -200,11 +200,30 @@ async def _first_of(tasks: Sequence[asyncio.Task[Any]]) -> None:
         task.result()
 
 
+class Stop:
+    """SIGTERM and SIGINT. kopf takes them over when it starts and then ends at leisure: they are taken back."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self.taken_over = asyncio.Event()
+        self._listen()
+
+    def _listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._asked.set)
+
+    async def wait(self) -> None:
+        """Until a signal comes."""
+        asked = asyncio.create_task(self._asked.wait())
+        taken_over = asyncio.create_task(self.taken_over.wait())
+        await asyncio.wait((asked, taken_over), return_when=asyncio.FIRST_COMPLETED)
+        taken_over.cancel()
+        self._listen()
+        await asked
+
+
 async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = Stop()
     door = Cluster()
     try:
         await Operator(settings, door, SystemClock()).run(stop)

@@ -1,5 +1,6 @@
 """The small parts: settings, cache, namespaces, resync, health, metrics, the endpoint's certificate."""
 
+import ssl
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from hanse.controller.progress.serving import RENEW_BEFORE, SECRET_NAME, Serving
 from hanse.controller.queue import Key, WorkQueue
 from hanse.controller.resync import Resync
 from hanse.controller.settings import Settings
+from hanse.controller.tls import as_client_go
 from tests.unit.controller import world
 from tests.unit.controller.world import Clock, MemoryDoor
 
@@ -233,3 +235,13 @@ async def test_the_certificate_is_made_kept_and_renewed() -> None:
     renewed = door.objects["Secret", "hanse-system", SECRET_NAME]
     assert renewed["data"]["tls.crt"] != first["data"]["tls.crt"]
     assert renewed["data"]["ca.crt"] == first["data"]["ca.crt"]
+
+
+# --- TLS towards API servers ---
+
+
+def test_api_servers_are_verified_as_client_go_does() -> None:
+    context = as_client_go(ssl.create_default_context())
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.check_hostname
+    assert context.verify_mode == ssl.CERT_REQUIRED
