@@ -30,7 +30,7 @@ def ends_well(federation: Federation, name: str) -> None:
     assert job["status"]["model"]["digest"].startswith("sha256:")
 
 
-@pytest.mark.parametrize("process", ["flower-superlink", "hanse.runtime.flower.aggregator"])
+@pytest.mark.parametrize("process", ["hanse.runtime.superlink", "hanse.runtime.flower.aggregator"])
 def test_server_process_killed(federation: Federation, cluster: Cluster, name: str, process: str) -> None:
     """SuperLink: restarted by the kubelet, the run goes on. Aggregator: a new run from the checkpoint."""
     start(federation, name)
