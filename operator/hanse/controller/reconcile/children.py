@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from hanse.api import names
+from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participation import JobRef, LocalParticipantRef, ParticipationPlan, ParticipationSpec
 from hanse.api.planhash import canonical_hash
@@ -16,6 +17,7 @@ from hanse.controller.views import JobView
 
 #: A Job without a pod for so long was refused one (quota, Pod Security): the reason is in the Job's events.
 POD_PATIENCE = timedelta(seconds=10)
+FIRST_POD = timedelta(seconds=60)
 
 
 def ensure(draft: Draft, spec: FederatedJobSpec, members: list[Member]) -> None:
@@ -116,10 +118,16 @@ def run_config(draft: Draft, spec: FederatedJobSpec, participants: list[ServerPa
     return config.model_copy(update={"progress": ProgressTarget(url=url)})
 
 
-def pod_is_late(job: JobView, now: datetime) -> bool:
-    """Whether a Job should have had a pod long ago."""
+def pod_is_late(job: JobView, now: datetime, reason: str) -> bool:
+    """Whether a Job should have had its first pod by now; `reason` is the one that was shown last.
+
+    Later on a Job may be without a pod for minutes: its controller backs off before it replaces one that has ended.
+    """
     since = job.start_time or job.meta.created
-    return not job.suspended and not job.finished and since is not None and now - since > POD_PATIENCE
+    if job.suspended or job.finished or job.active or job.failures or since is None:
+        return False
+    age = now - since
+    return age > POD_PATIENCE and (age < FIRST_POD or reason == Reason.POD_REFUSED)
 
 
 def late_hint(job: JobView) -> str:

@@ -225,7 +225,9 @@ def _watch(draft: _Draft) -> None:
     elif found is not None:
         draft.ready(found.reason, found.message)
         draft.after = TROUBLE_SECONDS
-    elif newest is None and children.pod_is_late(job, draft.now):
+    elif newest is None and children.pod_is_late(
+        job, draft.now, draft.conditions.get(ParticipationCondition.CLIENT_READY).reason
+    ):
         draft.ready(Reason.POD_REFUSED, children.late_hint(job))
         draft.after = TROUBLE_SECONDS
     else:

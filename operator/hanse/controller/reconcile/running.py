@@ -77,6 +77,7 @@ def _conditions(draft: Draft, spec: FederatedJobSpec, found: list[Member], progr
 def _server_ready(draft: Draft) -> None:
     newest = pods.newest(draft.observed.server_pods)
     found = pods.diagnose(newest, draft.now) if newest is not None else None
+    shown = draft.conditions.get(JobCondition.SERVER_READY).reason
     job = draft.observed.server_job
     if job is not None and job.suspended:
         draft.conditions.set(JobCondition.SERVER_READY, "False", Reason.QUEUED, "the server Job waits in its queue")
@@ -85,7 +86,7 @@ def _server_ready(draft: Draft) -> None:
     elif found is not None:
         draft.conditions.set(JobCondition.SERVER_READY, "False", found.reason, found.message)
         draft.wake(TROUBLE_SECONDS)
-    elif newest is None and job is not None and children.pod_is_late(job, draft.now):
+    elif newest is None and job is not None and children.pod_is_late(job, draft.now, shown):
         draft.conditions.set(JobCondition.SERVER_READY, "False", Reason.POD_REFUSED, children.late_hint(job))
     else:
         draft.conditions.set(JobCondition.SERVER_READY, "False", Reason.STARTING, "the server pod is starting")

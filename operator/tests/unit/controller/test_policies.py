@@ -182,6 +182,19 @@ async def test_no_pod_at_all_is_a_quorum_that_was_not_reached(rig: Rig) -> None:
     assert rig.condition("Failed") == ("True", "QuorumNotReached")
 
 
+async def test_a_job_without_a_pod_later_on_is_no_refusal(rig: Rig) -> None:
+    """Its controller backs off before it replaces a pod that was drained."""
+    await rig.start()
+    for job in (rig.server_job(), rig.client_job("bank-a"), rig.client_job("bank-b")):
+        rig.pod_of(job, world.running())
+    await rig.push(completed=1)
+    await rig.advance(120)
+    drop_pods(rig)
+    await rig.advance(15)
+    assert rig.condition("ServerReady") == ("False", "Starting")
+    assert rig.status["participants"][0]["reason"] == "Starting"
+
+
 async def test_a_server_in_a_queue_may_wait(rig: Rig) -> None:
     rig.members("bank-a", "bank-b")
     job = world.federated_job(startTimeoutSeconds=60)
