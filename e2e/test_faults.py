@@ -116,20 +116,17 @@ def restart_operator(kube: Kube) -> None:
 def test_job_ends_while_the_operator_is_down(federation: Federation, name: str) -> None:
     """The launcher's termination message holds the result."""
     kube = federation.kube
-    federation.submit(name, OWNERS[:2], rounds=5, app=SLOW)
+    federation.submit(name, OWNERS[:2], rounds=40, app=SLOW)
     federation.wait_round(name, 1)
-    kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=0")
-    try:
+    with faults.operator_down(kube):
         wait_until(
             "the server Job is complete",
             lambda: kube.get("job", f"{name}-server", COORDINATOR).get("status", {}).get("succeeded"),
             timeout=180,
         )
         assert not is_true(federation.job(name), "Complete")
-    finally:
-        kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=1")
     job = federation.wait(name, "Complete")
-    assert completed(job) == 5
+    assert completed(job) == 40
     assert job["status"]["model"]["digest"].startswith("sha256:")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from e2e.harness.federation import OPERATOR_NAMESPACE, Federation, completed
+from e2e.harness import faults
+from e2e.harness.federation import Federation, completed
 from e2e.harness.kube import wait_until
 from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
@@ -70,19 +71,13 @@ def test_deleting_with_the_operator_down(federation: Federation, name: str) -> N
     federation.submit(name, TWO, rounds=100, app=SLOW)
     federation.wait_round(name, 1)
     uid = federation.uid(name)
-    kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=0")
-    kube.run(
-        "wait", "-n", OPERATOR_NAMESPACE, "--for=delete", "pod", "-l", "app.kubernetes.io/name=hanse", "--timeout=60s"
-    )
-    try:
+    with faults.operator_down(kube):
         kube.delete("federatedjob", name, COORDINATOR)
         wait_until(
             "the coordinator's side is gone",
             lambda: not [x for x in federation.leftovers(uid) if f" {COORDINATOR}/" in x],
             timeout=90,
         )
-    finally:
-        kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=1")
     wait_until("nothing is left", lambda: not federation.leftovers(uid), timeout=150)
 
 
