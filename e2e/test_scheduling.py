@@ -6,7 +6,7 @@ from typing import Any
 
 from e2e.harness import objects
 from e2e.harness.federation import Federation
-from e2e.harness.kube import condition, wait_until
+from e2e.harness.kube import wait_until
 from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
 
@@ -33,7 +33,7 @@ def test_gpu_limit_and_what_the_scheduler_says(federation: Federation, name: str
     assert trainer["resources"]["limits"]["nvidia.com/gpu"] == "64"
     found = federation.wait_reason(name, "ParticipantsReady", "Unschedulable")
     assert "Insufficient nvidia.com/gpu" in found["message"]
-    assert federation.job(name)["status"]["summary"]["state"] == "Waiting"
+    wait_until("the job waits", lambda: federation.job(name)["status"]["summary"]["state"] == "Waiting", timeout=60)
 
 
 def test_node_pool_fields_arrive_on_the_pod(federation: Federation, name: str) -> None:
@@ -49,14 +49,15 @@ def test_node_pool_fields_arrive_on_the_pod(federation: Federation, name: str) -
 def test_queue_labels_and_quota(federation: Federation, name: str) -> None:
     """With a queue label a Job starts suspended, the queue admits it, and the operator never writes that field."""
     kube = federation.kube
-    client = with_template(federation, name, {"queueName": "gpu-queue"})
+    slow = {"config": {"fail": "slow", "seconds": "0.5"}}
+    client = with_template(federation, name, {"queueName": "gpu-queue"}, rounds=10, app=slow)
     assert client["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpu-queue"
     assert client["spec"]["suspend"] is True
     waiting = federation.wait_reason(name, "QuotaReserved", "Queued")
     assert waiting["status"] == "False"
     kube.patch("job", client["metadata"]["name"], OWNERS[0], {"spec": {"suspend": False}})
-    job = federation.wait(name, "Complete")
-    assert condition(job, "QuotaReserved")["status"] == "True"
+    federation.wait(name, "QuotaReserved")
+    federation.wait(name, "Complete")
 
 
 def test_runtime_class_arrives_on_the_pod(federation: Federation, name: str) -> None:
