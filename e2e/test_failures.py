@@ -78,17 +78,22 @@ def test_image_that_cannot_be_pulled(federation: Federation, name: str) -> None:
     assert condition(job, "Failed")["reason"] in ("ImagePullFailed", "QuorumNotReached")
 
 
-def test_out_of_memory_in_a_child(federation: Federation, name: str) -> None:
-    """The kernel kills the forked ClientApp, PID 1 lives: the supervisor reads the cgroup's counter."""
+@pytest.mark.parametrize(
+    ("limit", "config"),
+    [("256Mi", {"fail": "oom", "fail-participant": "0"}), ("32Mi", {})],
+    ids=["a child", "PID 1"],
+)
+def test_out_of_memory(federation: Federation, name: str, limit: str, config: dict[str, str]) -> None:
+    """The kernel kills the forked ClientApp and PID 1 lives, or PID 1 itself while it imports its libraries."""
     federation.kube.apply(
         objects.participant(
             "small",
             [objects.dataset("numbers", "numbers", "numbers.csv")],
             namespace=OWNERS[0],
-            pod_template={"resources": {"limits": {"memory": "256Mi"}}},
+            pod_template={"resources": {"limits": {"memory": limit}}},
         )
     )
-    spec = objects.federated_job(name, federation.trainer, TWO, app=counting(fail="oom", fail_participant="0"))
+    spec = objects.federated_job(name, federation.trainer, TWO, app={"config": config})
     spec["spec"]["participants"][0]["participantRef"] = {"namespace": OWNERS[0], "name": "small"}
     federation.jobs.append(name)
     federation.kube.apply(spec)
