@@ -258,7 +258,8 @@ class Federation:
         metadata |= {"job": f"{self.config.job.namespace}/{self.config.job.name}", "app": self.config.client_app}
         metadata["rounds"] = str(self.state.completed)
         if self.state.statistics is not None:
-            metadata["statistics"] = _json(self.state.statistics)
+            # Whose feature list came first matters to late participants only, not to who predicts.
+            metadata["statistics"] = _json({k: v for k, v in self.state.statistics.items() if k != "participant"})
         path = self.paths.output / self.config.output_path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class Maker:
 
     def lines(self, name: str = "p") -> list[str]:
         file = self.path / f"{name}.log"
-        return file.read_text().splitlines() if file.is_file() else []
+        # Unbuffered, a line is written in pieces: only what ends in a newline is one.
+        return file.read_text().split("\n")[:-1] if file.is_file() else []
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def processes() -> Iterator[Processes]:
 def until_ready(maker: Maker, name: str = "p", times: int = 1) -> int:
     """The pid of the newest start, once it has said so."""
     while len(found := [line for line in maker.lines(name) if line.startswith("ready")]) < times:
-        pass
+        time.sleep(0.01)
     return int(found[-1].split()[1])
 
 
