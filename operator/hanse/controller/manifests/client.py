@@ -122,14 +122,12 @@ def _gate(spec: ParticipationSpec) -> Manifest:
         mount("config", _PATHS.config),
         mount("tls", _PATHS.tls),
         mount("shared", _PATHS.shared, read_only=False),
-        _tmp(),
     ]
-    return common.container(
+    return common.sidecar(
         names.CONTAINER_GATE,
         spec.plan.gate_image,
         common.program("gate"),
         mounts,
-        restartPolicy="Always",
         resources={"requests": {"cpu": "50m", "memory": "128Mi"}},
     )
 
@@ -162,6 +160,7 @@ def _volumes(meta: Meta, dataset: Dataset) -> list[Manifest]:
         {"name": "data", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
         common.empty_dir("shared", common.SHARED_SIZE),
         common.empty_dir("tmp", common.TMP_SIZE),
+        common.empty_dir(f"tmp-{names.CONTAINER_GATE}", common.TMP_SIZE),
     ]
 
 

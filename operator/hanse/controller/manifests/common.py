@@ -84,6 +84,18 @@ def container(name: str, image: str, command: list[str], mounts: list[Manifest],
     }
 
 
+def sidecar(name: str, image: str, command: list[str], mounts: list[Manifest], **more: Any) -> Manifest:
+    """A container of ours that restarts and holds what the main container must not reach.
+
+    Strangers' code runs beside it with the same user id: Python takes no module from where that code may write
+    (the working directory, HOME), and /tmp is none that the main container has.
+    """
+    made = container(name, image, command, mounts, restartPolicy="Always", **more)
+    made["env"] += [{"name": "PYTHONSAFEPATH", "value": "1"}, {"name": "PYTHONNOUSERSITE", "value": "1"}]
+    made["volumeMounts"] = [*mounts, mount(f"tmp-{name}", "/tmp", read_only=False)]  # noqa: S108 - an emptyDir
+    return made
+
+
 def program(name: str, *arguments: str) -> list[str]:
     """The command line of one of our programs."""
     return ["python3", "-m", f"hanse.runtime.{name}", *arguments]

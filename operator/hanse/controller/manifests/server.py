@@ -67,14 +67,12 @@ def _superlink(images: FrozenImages) -> Manifest:
         mount("tls", _PATHS.tls),
         mount("shared", _PATHS.shared, read_only=False),
         mount("state", _PATHS.state, read_only=False),
-        mount("tmp", "/tmp", read_only=False),  # noqa: S108 - an emptyDir of this pod
     ]
-    return common.container(
+    return common.sidecar(
         names.CONTAINER_SUPERLINK,
         images.server,
         common.program("superlink"),
         mounts,
-        restartPolicy="Always",
         resources={"requests": {"cpu": "100m", "memory": "192Mi"}},
     )
 
@@ -83,14 +81,12 @@ def _front(images: FrozenImages) -> Manifest:
     mounts = [
         mount("config", _PATHS.config),
         mount("tls", _PATHS.tls),
-        mount("tmp", "/tmp", read_only=False),  # noqa: S108 - an emptyDir of this pod
     ]
-    return common.container(
+    return common.sidecar(
         names.CONTAINER_FRONT,
         images.server,
         common.program("front"),
         mounts,
-        restartPolicy="Always",
         ports=[{"name": "fleet", "containerPort": names.FRONT_PORT}],
         # The fleet port asks for a client certificate: the kubelet has a port of its own that answers /health alone.
         startupProbe={"tcpSocket": {"port": HEALTH_PORT}, "periodSeconds": 1, "failureThreshold": 120},
@@ -158,6 +154,8 @@ def _volumes(job: Meta, spec: FederatedJobSpec) -> list[Manifest]:
         {"name": "state", "persistentVolumeClaim": {"claimName": names.state_claim_name(job.name)}},
         common.empty_dir("shared", common.SHARED_SIZE),
         common.empty_dir("tmp", common.TMP_SIZE),
+        common.empty_dir(f"tmp-{names.CONTAINER_SUPERLINK}", common.TMP_SIZE),
+        common.empty_dir(f"tmp-{names.CONTAINER_FRONT}", common.TMP_SIZE),
     ]
     if spec.output.claim_name is not None:
         volumes.append({"name": "output", "persistentVolumeClaim": {"claimName": spec.output.claim_name}})

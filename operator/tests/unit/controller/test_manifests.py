@@ -192,3 +192,16 @@ async def test_everything_in_a_jobs_namespace_belongs_to_it(rig: Rig) -> None:
         if namespace == "consortium" and kind not in ("FederatedJob", "Event"):
             assert [o["uid"] for o in made["metadata"]["ownerReferences"]] == [uid], kind
             assert made["metadata"]["labels"][names.LABEL_JOB_UID] == uid
+
+
+async def test_a_sidecar_runs_no_code_that_the_main_container_can_write(rig: Rig) -> None:
+    """Same user id, HOME and working directory /tmp: a module left there would run with the sidecar's key."""
+    for spec, main in zip(both(rig), (names.CONTAINER_LAUNCHER, names.CONTAINER_TRAINER), strict=True):
+        sidecars = [c for c in spec["initContainers"] if c.get("restartPolicy") == "Always"]
+        assert sidecars
+        theirs = mounts(spec, main)["/tmp"]
+        for each in sidecars:
+            assert mounts(spec, each["name"])["/tmp"] != theirs
+            environment = {e["name"]: e.get("value") for e in each["env"]}
+            assert environment["PYTHONSAFEPATH"] == "1"
+            assert environment["PYTHONNOUSERSITE"] == "1"
