@@ -83,6 +83,11 @@ NOT_ACCEPTED: dict[str, tuple[Change, str, str]] = {
         "DuplicateParticipant",
         OWNERS[0],
     ),
+    "an unknown built-in app": (
+        lambda s: s["app"].update(clientApp="hanse.runtime.apps.tabluar:app"),
+        "InvalidSpec",
+        "tabluar",
+    ),
     "an image by tag": (lambda s: s["app"].update(image="hanse/trainer-cpu:latest"), "ImageNotPinned", "digest"),
 }
 

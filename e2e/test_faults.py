@@ -7,7 +7,7 @@ import pytest
 from e2e.cluster.backend import Cluster
 from e2e.harness import faults
 from e2e.harness.federation import OPERATOR_NAMESPACE, Federation, completed, participant_status
-from e2e.harness.kube import Kube, condition, is_true, wait_until
+from e2e.harness.kube import Kube, Object, condition, is_true, wait_until
 from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
 
@@ -15,56 +15,59 @@ ROUNDS = 12
 SLOW = {"config": {"fail": "slow", "seconds": "0.5"}}
 
 
-def start(federation: Federation, name: str, *, owners: int = 2, **spec: object) -> None:
-    """A job of the counting app that is in its third round."""
+def start(federation: Federation, name: str, *, owners: int = 2, **spec: object) -> list[Object]:
+    """A job of the counting app with three rounds done; returns their records."""
     federation.submit(name, OWNERS[:owners], rounds=ROUNDS, app=SLOW, quorum=1, **spec)
-    federation.wait_round(name, 3)
+    rounds: list[Object] = federation.wait_round(name, 3)["status"]["rounds"]
+    return rounds
 
 
-def ends_well(federation: Federation, name: str) -> None:
-    """Complete, all rounds counted once, the newest 20 in status."""
+def ends_well(federation: Federation, name: str, known: list[Object]) -> None:
+    """Complete, all rounds counted once, and what was done before the fault was not done again."""
     job = federation.wait(name, "Complete", timeout=300)
     assert completed(job) == ROUNDS
     numbers = [r["number"] for r in job["status"]["rounds"]]
     assert sorted(numbers) == list(range(1, ROUNDS + 1)), "each round is counted once"
+    now = {r["number"]: r for r in job["status"]["rounds"]}
+    assert [now[r["number"]] for r in known] == known, "a checkpointed round keeps its record, its duration too"
     assert job["status"]["model"]["digest"].startswith("sha256:")
 
 
 @pytest.mark.parametrize("process", ["hanse.runtime.superlink", "hanse.runtime.flower.aggregator"])
 def test_server_process_killed(federation: Federation, cluster: Cluster, name: str, process: str) -> None:
     """SuperLink: restarted by the kubelet, the run goes on. Aggregator: a new run from the checkpoint."""
-    start(federation, name)
+    known = start(federation, name)
     faults.kill(cluster, federation.server_pod(name), process)
-    ends_well(federation, name)
+    ends_well(federation, name, known)
 
 
 def test_server_pod_killed_resumes_from_the_checkpoint(federation: Federation, cluster: Cluster, name: str) -> None:
     """The launcher is PID 1: its pod fails, the Job makes another, which goes on from the volume."""
-    start(federation, name)
+    known = start(federation, name)
     faults.kill(cluster, federation.server_pod(name), "hanse.runtime.server")
-    ends_well(federation, name)
+    ends_well(federation, name, known)
 
 
 def test_gate_killed(federation: Federation, cluster: Cluster, name: str) -> None:
     """The gate is a native sidecar: it comes back with the same key, as the same node."""
-    start(federation, name)
+    known = start(federation, name)
     faults.kill(cluster, federation.client_pod(name, OWNERS[0]), "hanse.runtime.gate")
-    ends_well(federation, name)
+    ends_well(federation, name, known)
     assert participant_status(federation.job(name), OWNERS[0])["roundsContributed"] >= ROUNDS - 4
 
 
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])
 def test_trainer_stopped(federation: Federation, cluster: Cluster, name: str, signal: str) -> None:
     """Killed or drained: an error reply, never silence; its Job makes another pod."""
-    start(federation, name)
+    known = start(federation, name, backoffLimit=0 if signal == "TERM" else 3)
     faults.kill(cluster, federation.client_pod(name, OWNERS[0]), "hanse.runtime.trainer", signal)
-    ends_well(federation, name)
+    ends_well(federation, name, known)
 
 
 def test_node_cordoned_client_evicted(federation: Federation, name: str) -> None:
     """An eviction is a disruption: it does not count, and the pod comes back when the node takes pods again."""
     kube = federation.kube
-    start(federation, name)
+    known = start(federation, name, backoffLimit=0)
     node = kube.list("nodes")[0]["metadata"]["name"]
     pod = federation.client_pod(name, OWNERS[0])
     kube.run("cordon", node)
@@ -82,7 +85,7 @@ def test_node_cordoned_client_evicted(federation: Federation, name: str) -> None
         )
     finally:
         kube.run("uncordon", node)
-    ends_well(federation, name)
+    ends_well(federation, name, known)
 
 
 def evict(kube: Kube, pod: str, namespace: str) -> None:
@@ -97,10 +100,10 @@ def test_operator_killed_at_any_time(federation: Federation, cluster: Cluster, n
     """Before the pods are there and in the middle of the rounds; what is alive is not deleted."""
     federation.submit(name, OWNERS[:2], rounds=ROUNDS, app=SLOW)
     restart_operator(federation.kube)
-    federation.wait_round(name, 3)
+    known = federation.wait_round(name, 3)["status"]["rounds"]
     before = federation.server_pod(name)["metadata"]["uid"]
     restart_operator(federation.kube)
-    ends_well(federation, name)
+    ends_well(federation, name, known)
     pods = federation.kube.list("pods", COORDINATOR, f"hanse.dev/job={name}")
     assert before in [p["metadata"]["uid"] for p in pods], "the server pod outlived the operator"
 
@@ -127,23 +130,24 @@ def test_job_ends_while_the_operator_is_down(federation: Federation, name: str) 
         assert not is_true(federation.job(name), "Complete")
     job = federation.wait(name, "Complete")
     assert completed(job) == 40
+    assert sorted(r["number"] for r in job["status"]["rounds"]) == list(range(21, 41)), "the newest 20 rounds"
     assert job["status"]["model"]["digest"].startswith("sha256:")
 
 
 def test_apiserver_restarted(federation: Federation, cluster: Cluster, name: str) -> None:
     """Watches break, pushes of progress fail: the job does not."""
-    start(federation, name)
+    known = start(federation, name)
     cluster.restart_apiserver()
-    ends_well(federation, name)
+    ends_well(federation, name, known)
 
 
 def test_owner_deletes_its_participation(federation: Federation, name: str) -> None:
     """Deleting it means leaving: it is not made anew, and the quorum decides."""
-    start(federation, name, owners=3)
+    known = start(federation, name, owners=3)
     left = federation.participation(name, OWNERS[2])["metadata"]
     federation.kube.delete("participation", left["name"], OWNERS[2])
     federation.wait_reason(name, "FullParticipation", "SubsetOnly")
-    ends_well(federation, name)
+    ends_well(federation, name, known)
     job = federation.job(name)
     assert federation.kube.find("participation", left["name"], OWNERS[2]) is None
     assert OWNERS[2] in condition(job, "FullParticipation")["message"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from e2e.harness import faults
+from e2e.harness import faults, objects
 from e2e.harness.federation import Federation, completed
 from e2e.harness.kube import wait_until
 from e2e.harness.objects import COORDINATOR
@@ -16,13 +16,14 @@ SLOW = {"config": {"fail": "slow", "seconds": "0.5"}}
 # Runs in the trainer's container, as the researcher's code would: tries all that it should not reach.
 PROBE = """
 import json, os, pathlib, ssl, socket, sys, urllib.error, urllib.request
-found = {"files": [], "env": [], "http": {}}
+found = {"read": 0, "files": [], "env": [], "http": {}}
 for root in ("/etc/hanse", "/var/run/secrets", "/run/secrets", "/run/hanse", "/proc/1/environ"):
     for path in [pathlib.Path(root), *pathlib.Path(root).rglob("*")]:
         try:
             text = path.read_bytes()
         except OSError:
             continue
+        found["read"] += 1
         if b"PRIVATE KEY" in text or b"eyJhbGciOi" in text:
             found["files"].append(str(path))
 found["env"] = [k for k, v in os.environ.items() if "PRIVATE KEY" in v or v.startswith("eyJhbGciOi")]
@@ -91,12 +92,15 @@ def test_the_trainer_has_no_key_no_token_and_no_route(federation: Federation, na
     addresses = [f"{host}:9443", f"{server_ip}:9443", f"{server_ip}:8000", f"{server_ip}:9444", "127.0.0.1:9094"]
     out = federation.kube.exec(client["name"], client["namespace"], "trainer", "python3", "-c", PROBE, *addresses)
     found = json.loads(out.strip().splitlines()[-1])
+    assert found["read"] > 0, "the search did look into files"
     assert found["files"] == []
     assert found["env"] == []
-    answered = {
-        url: got for url, got in found["http"].items() if isinstance(got, int) and got not in (400, 403, 404, 405)
-    }
-    assert answered == {}, "only refusals"
+    assert found["http"][f"https://{host}:9443/v1/fleet/x"] == 400, "the front answers, and asks for a certificate"
+    # The front refuses (400, 403), its health port has one path (404); SuperLink and Flower's own port do not answer.
+    doors = (":9443/", ":9444/")
+    answered = {url: got for url, got in found["http"].items() if isinstance(got, int)}
+    assert {url for url in answered if not any(door in url for door in doors)} == set()
+    assert set(answered.values()) <= {400, 403, 404}, answered
     pod = federation.kube.get("pod", client["name"], client["namespace"])
     assert pod["spec"]["automountServiceAccountToken"] is False
 
@@ -109,3 +113,16 @@ def test_pods_are_restricted_and_images_are_by_digest(federation: Federation, na
             assert "@sha256:" in container["image"]
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
+def test_a_claim_of_the_users_own_holds_the_model_and_stays(federation: Federation, name: str) -> None:
+    kube = federation.kube
+    kube.apply(objects.claim(name, COORDINATOR, "16Mi"))
+    federation.submit(name, TWO, rounds=2, output={"claimName": name})
+    job = federation.wait(name, "Complete")
+    assert job["status"]["model"]["claim"] == name
+    assert job["status"]["model"]["path"] == f"{name}/model.safetensors"
+    federation.delete(name)
+    kept = kube.get("persistentvolumeclaim", name, COORDINATOR)
+    assert "deletionTimestamp" not in kept["metadata"]
+    kube.delete("persistentvolumeclaim", name, COORDINATOR, wait=False)

@@ -40,6 +40,9 @@ def test_suspend_and_resume(federation: Federation, name: str) -> None:
     job = federation.wait(name, "Complete")
     assert completed(job) == 10
     assert done >= 3
+    now = {r["number"]: r for r in job["status"]["rounds"]}
+    known = suspended["status"]["rounds"]
+    assert [now[r["number"]] for r in known] == known, "what was done before was not done again"
     assert sorted(r["number"] for r in job["status"]["rounds"]) == list(range(1, 11))
     assert is_true(job, "Complete")
     assert condition(job, "Suspended")["status"] == "False"

@@ -9,8 +9,8 @@ from typing import Any
 from e2e.harness.kube import Kube, Object, condition, is_true, wait_until
 from e2e.harness.objects import COORDINATOR, federated_job
 
-# All kinds in which a job could leave something behind.
-KINDS = "jobs,pods,configmaps,secrets,services,persistentvolumeclaims,participations"
+# Kept by the cluster for a while (events), or not objects at all (metrics).
+_NOT_LEFT = ("events", "metrics.k8s.io")
 OPERATOR_NAMESPACE = "hanse-system"
 
 
@@ -103,12 +103,17 @@ class Federation:
     def leftovers(self, uid: str) -> list[str]:
         """Everything in any namespace that carries the job's uid as label or as owner."""
         found = []
-        for obj in self.kube.list(KINDS):
+        for obj in self.kube.list(self._kinds()):
             meta = obj["metadata"]
             owners = [ref["uid"] for ref in meta.get("ownerReferences", [])]
             if meta.get("labels", {}).get("hanse.dev/job-uid") == uid or uid in owners:
                 found.append(f"{obj['kind']} {meta['namespace']}/{meta['name']}")
         return found
+
+    def _kinds(self) -> str:
+        """All namespaced kinds of the cluster, comma-separated."""
+        names = self.kube.run("api-resources", "--verbs=list", "--namespaced", "-o", "name").split()
+        return ",".join(name for name in names if not any(part in name for part in _NOT_LEFT))
 
     def delete(self, name: str, *, timeout: float = 120) -> None:
         """Delete the job and wait until nothing of it is left in any namespace."""
