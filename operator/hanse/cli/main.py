@@ -121,7 +121,7 @@ def watch(
     with connect(context) as cluster, Screen(out) as screen:
         space, name = _job_name(job, namespace or cluster.namespace)
         view = watch_job(cluster, space, name, screen)
-    _print(f"{name} is complete: {view.completed}/{view.total} rounds. {view.message}".rstrip())
+    _print(f"{name} is complete: {view.completed}/{view.total} rounds.")
     if view.model:
         _print(f"model    {view.model}")
         _print(f"next     hanse model get {space}/{name}")
