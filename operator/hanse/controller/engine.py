@@ -134,8 +134,9 @@ class Engine:
         if first is not None and self._problems.get(key) != _problem(first):
             self._problems[key] = _problem(first)
             self._queue.add(key)
-        elif first is None and plan.actions:
-            self._problems.pop(key, None)
+        elif first is None and self._problems.pop(key, None) is not None and not plan.actions:
+            # It was done after all, or is wanted no more: no event will come of it, so look again without it.
+            self._queue.add(key)
         return first
 
     async def _write(self, kind: Kind, view: Custom, plan: Plan) -> None:

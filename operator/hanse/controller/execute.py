@@ -21,8 +21,10 @@ from hanse.controller.reconcile.model import (
 )
 from hanse.controller.views import Meta
 
-#: A certificate lives as long as a client Job at the most; a resume makes new ones.
+#: A certificate outlives a client Job without a deadline of its own (7 days); a resume makes new ones.
 LEAF_DAYS = 8.0
+#: ... and one with a deadline by this much: the certificate is older than the Job.
+MARGIN_DAYS = 1.0
 #: Kinds whose answers the cache keeps, so that the next visit sees what this one did.
 _CACHED = frozenset(kind.kind for kind in kinds.WATCHED)
 
@@ -45,8 +47,8 @@ class Executor:
         match action:
             case EnsureAuthority(job):
                 await self._authority(job)
-            case EnsureServerTls(job):
-                await self._server_tls(job)
+            case EnsureServerTls(job, active_seconds):
+                await self._server_tls(job, active_seconds)
             case EnsureIdentity():
                 await self._identity(action)
             case Apply(manifest):
@@ -76,14 +78,13 @@ class Executor:
             raise AuthorityMissing(f"Secret {names.ca_secret_name(job_uid)} is not there")
         return Pair(certificate=decode(raw, "tls.crt"), key=decode(raw, "tls.key"))
 
-    async def _server_tls(self, job: Meta) -> None:
+    async def _server_tls(self, job: Meta, active_seconds: int | None) -> None:
         authority = await self._load_authority(job.uid)
         host = names.server_host(job.name, job.namespace)
         # gates use the host; front, SuperLink and launcher reach each other over loopback
         sans = (host, f"{host}.cluster.local", names.server_name(job.name), "localhost", "127.0.0.1")
-        pair = certificates.issue(
-            authority, host, self._clock.now(), sans=sans, usage=certificates.SERVER, days=LEAF_DAYS
-        )
+        days = _leaf_days(active_seconds)
+        pair = certificates.issue(authority, host, self._clock.now(), sans=sans, usage=certificates.SERVER, days=days)
         await self._door.apply(
             server_objects.build_server_tls(job, ca=authority.certificate, certificate=pair.certificate, key=pair.key)
         )
@@ -101,7 +102,7 @@ class Executor:
             self._clock.now(),
             sans=(san,),
             usage=certificates.CLIENT,
-            days=LEAF_DAYS,
+            days=_leaf_days(spec.plan.active_deadline_seconds),
         )
         secret = client.build_client_secret(
             meta,
@@ -111,3 +112,8 @@ class Executor:
             node_key=node_key or nodekeys.new_node_key().private,
         )
         await self._door.apply(secret)
+
+
+def _leaf_days(active_seconds: int | None) -> float:
+    """Days that a leaf certificate has to last, for a pod that may be active for so long."""
+    return max(LEAF_DAYS, (active_seconds or 0) / 86_400 + MARGIN_DAYS)

@@ -65,7 +65,7 @@ class Observer:
             status=status,
             lookups=await self._lookups(spec) if fresh and spec is not None else {},
             claims=await self._claims(meta.namespace, spec) if fresh and spec is not None else {},
-            participations=self._participations(meta.uid, status),
+            participations=self._participations(meta, spec, status),
             left=await self._left(meta, spec, status) if started and not finished else frozenset(),
             ca_certificate=await self._authority(meta.uid) if started and not finished else None,
             server_job=self._cache.job(meta.namespace, names.server_name(meta.name)),
@@ -79,16 +79,25 @@ class Observer:
             operator_ca=self.operator_ca,
         )
 
-    def _participations(self, job_uid: str, job: FederatedJobStatus) -> dict[str, ParticipationView]:
+    def _participations(
+        self, meta: Meta, job_spec: FederatedJobSpec | None, job: FederatedJobStatus
+    ) -> dict[str, ParticipationView]:
         found = {}
-        for view in self._cache.of_job(kinds.PARTICIPATION, job_uid):
+        places = {m.name: m.participant_ref.namespace for m in job_spec.participants} if job_spec is not None else {}
+        for view in self._cache.of_job(kinds.PARTICIPATION, meta.uid):
             if not isinstance(view, Custom):
                 continue
             spec, _ = parse_model(ParticipationSpec, view.spec)
+            if spec is None:
+                continue
+            name = spec.plan.participant
+            # Labels and plan are anybody's to write: another owner must not speak for this one.
+            if (places.get(name), names.participation_name(meta.name, name, meta.uid)) != view.meta.key:
+                continue
             # One that was made anew by somebody else is not the one that was agreed on.
-            if spec is not None and job.participations.get(spec.plan.participant, view.meta.uid) == view.meta.uid:
+            if job.participations.get(name, view.meta.uid) == view.meta.uid:
                 status = parse_status(ParticipationStatus, view.status)
-                found[spec.plan.participant] = ParticipationView(view.meta, spec, status)
+                found[name] = ParticipationView(view.meta, spec, status)
         return found
 
     async def _lookups(self, spec: FederatedJobSpec) -> dict[tuple[str, str], Lookup]:

@@ -12,7 +12,7 @@ from hanse.controller.door import Door
 from hanse.controller.log import get_logger
 from hanse.controller.manifests.server_objects import INDEX_JOB, ROLE_CA
 from hanse.controller.progress.store import ProgressStore
-from hanse.controller.views import parse_meta
+from hanse.controller.views import Custom, parse_meta
 
 _log = get_logger(__name__)
 Job = tuple[str, str, str]  # namespace, name, uid
@@ -44,8 +44,16 @@ class Sweeper:
             # One that somebody made by hand is theirs.
             ours = view.meta.labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
             if ours and all(job) and not view.meta.deleting and await self._is_gone(job, gone):
-                await self._door.delete(kinds.PARTICIPATION, view.meta.namespace, view.meta.name)
-                _log.info("job is gone: its Participation is removed", job=f"{job[0]}/{job[1]}", of=view.meta.namespace)
+                await self._remove(view, job)
+
+    async def _remove(self, view: Custom, job: Job) -> None:
+        try:
+            await self._door.delete(kinds.PARTICIPATION, view.meta.namespace, view.meta.name)
+        except errors.Denied as error:
+            # One closed namespace must not keep the others from being swept; each resync tries again.
+            _log.warning("Participation of a job that is gone stays", of=view.meta.namespace, error=str(error))
+            return
+        _log.info("job is gone: its Participation is removed", job=f"{job[0]}/{job[1]}", of=view.meta.namespace)
 
     async def _authorities(self) -> list[Job]:
         found = []

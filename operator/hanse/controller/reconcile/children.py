@@ -82,7 +82,7 @@ def _server(draft: Draft, spec: FederatedJobSpec, members: dict[str, Member]) ->
     images, meta = observed.status.images, observed.meta
     assert images is not None  # frozen with startTime
     draft.actions += [
-        EnsureServerTls(meta),
+        EnsureServerTls(meta, spec.active_deadline_seconds),
         Create(server_objects.build_state_claim(meta, spec)),
         Create(server_objects.build_service(meta)),
         Apply(server_objects.build_operator_ca(meta, observed.operator_ca)),

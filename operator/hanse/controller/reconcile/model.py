@@ -132,6 +132,8 @@ class EnsureServerTls:
     """A new server certificate from the job's CA."""
 
     job: Meta
+    #: spec.activeDeadlineSeconds: the certificate must last as long.
+    active_seconds: int | None = None
 
     @property
     def namespace(self) -> str:
