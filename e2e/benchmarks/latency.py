@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from e2e.harness import faults, objects, session
+from e2e.harness import faults, install, objects, session
 from e2e.harness.federation import Federation
 from e2e.harness.kube import Object, condition, wait_until
 from e2e.harness.session import OWNERS
@@ -28,6 +28,9 @@ def main() -> None:
         cases: dict[str, Callable[[Federation, str], float]] = {
             "app_import_error": import_error,
             "dataset_missing": missing_dataset,
+            "wrong_label": wrong_label,
+            "different_features": different_features,
+            "non_finite_update": non_finite_update,
             "image_pull": image_pull,
             "unschedulable": unschedulable,
             "out_of_memory": out_of_memory,
@@ -87,6 +90,47 @@ def missing_dataset(federation: Federation, name: str) -> float:
     federation.jobs.append(name)
     federation.kube.apply(job)
     cause = ended(federation, name, "trainer")
+    return since(cause, condition(federation.wait(name, "Failed"), "Failed"))
+
+
+def tabular(federation: Federation, name: str, features: list[str], label: str) -> None:
+    """A job of the tabular app whose participants declare these features, one each."""
+    spec = objects.federated_job(
+        name, federation.trainer, TWO, dataset="pairs", app={"clientApp": "hanse.runtime.apps.tabular:app"}
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        for index, feature in enumerate(features):
+            data = Path(scratch) / "pairs.csv"
+            data.write_text(f"id,{feature},label\n" + "".join(f"{i},{i % 7},{i % 2}\n" for i in range(40)))
+            claim = f"pairs-{feature}"
+            install.load_data(federation.kube, TWO[index], claim, {"pairs.csv": data}, federation.trainer)
+            schema = {"id": "id", "label": label, "features": [feature]}
+            datasets = [objects.dataset("pairs", claim, "pairs.csv", schema)]
+            federation.kube.apply(objects.participant("pairs", datasets, namespace=TWO[index]))
+            spec["spec"]["participants"][index]["participantRef"]["name"] = "pairs"
+    federation.jobs.append(name)
+    federation.kube.apply(spec)
+
+
+def wrong_label(federation: Federation, name: str) -> float:
+    """The dataset has no such column: from the trainer's exit."""
+    tabular(federation, name, ["value", "value"], "no-such-column")
+    cause = ended(federation, name, "trainer")
+    return since(cause, condition(federation.wait(name, "Failed"), "Failed"))
+
+
+def different_features(federation: Federation, name: str) -> float:
+    """Seen before round 1: from the launcher's exit."""
+    tabular(federation, name, ["value", "other"], "label")
+    cause = ended(federation, name, "launcher")
+    return since(cause, condition(federation.wait(name, "Failed"), "Failed"))
+
+
+def non_finite_update(federation: Federation, name: str) -> float:
+    """Refused by the gate, with onDropout Fail: from the launcher's exit."""
+    config = {"fail": "nan-update", "fail-participant": "1", "fail-round": "2"}
+    federation.submit(name, TWO, onDropout="Fail", app={"config": config})
+    cause = ended(federation, name, "launcher")
     return since(cause, condition(federation.wait(name, "Failed"), "Failed"))
 
 
