@@ -24,8 +24,8 @@ from hanse.runtime.server.children import Child, Supervisor
 from hanse.runtime.server.journal import Journal
 
 _log = logging.getLogger("hanse.launcher")
-#: A SIGTERM leaves the aggregator this long to finish a checkpoint; below the kubelet's default of 30 s.
-_DRAIN_SECONDS: Final = 20.0
+#: A SIGTERM leaves the aggregator this long to finish a checkpoint; below the pod's grace period of 10 s.
+_DRAIN_SECONDS: Final = 8.0
 _GOODBYE_SECONDS: Final = 25.0
 _WATCH_SECONDS: Final = 1.0
 
@@ -67,7 +67,7 @@ class Launcher:
                 self.journal.begin(run_id, self.pod)
                 self.hub.stamp(run=self.journal.run, resumed=self.journal.resumed)
                 _log.info("run %d is Flower run %d", self.journal.run, run_id)
-                code = self._watch(child)
+                code = self._verdict(self._watch(child))
                 if code == ExitCode.COMPLETE or code in PERMANENT:
                     return self._finish(ExitCode(code))
                 if self.supervisor.stopping:
@@ -99,12 +99,21 @@ class Launcher:
             self.supervisor.wait(child, _WATCH_SECONDS)
             self._take(child)
             if self.supervisor.stopping and deadline is None:
+                # First of all: a checkpoint that takes longer than the kubelet waits must not count as a crash.
+                self.journal.end("disruption")
                 child.signal(signal.SIGTERM)
                 deadline = time.monotonic() + _DRAIN_SECONDS
             if deadline is not None and time.monotonic() > deadline:
                 child.signal(signal.SIGKILL)
         self._take(child)
         return child.exit_code
+
+    def _verdict(self, code: int) -> int:
+        """Exit code 0 without the aggregator's word is no end: the user's ServerApp has left our process (sys.exit)."""
+        if code != ExitCode.COMPLETE or self.hub.newest.phase == "Complete":
+            return code
+        _log.error("the ServerApp ended the process in the middle of the run")
+        return ExitCode.DRAINED if self.supervisor.stopping else ExitCode.SERVER_APP_FAILED
 
     def _take(self, child: Child) -> None:
         """Only the newest of the waiting states counts: each is whole."""
