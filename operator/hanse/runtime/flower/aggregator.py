@@ -5,7 +5,6 @@ HANSE_EVENTS as JSON lines. Its exit code is the launcher's.
 """
 
 import ctypes
-import importlib
 import logging
 import os
 import signal
@@ -13,13 +12,14 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import httpx
-from flwr.app import Context
+from flwr.app import Context, Message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, SubStatus
 from flwr.common.serde import context_from_proto, run_from_proto
 from flwr.proto.runtime_pb2 import (
@@ -28,7 +28,6 @@ from flwr.proto.runtime_pb2 import (
     PushTaskOutputRequest,
     SendTaskHeartbeatRequest,
 )
-from flwr.serverapp import ServerApp
 from flwr.supercore.constant import TaskType
 from flwr.supercore.run import Run
 from flwr.supercore.runtime import RuntimeHttpClient
@@ -51,11 +50,12 @@ from hanse.runtime.flower.link import (
     task_client,
     translate,
 )
+from hanse.runtime.flower.own_app import RoundWatch, load_server_app, run_config
 from hanse.runtime.flower.rounds import Federation
 from hanse.runtime.flower.rounds_fleet import DrainedError, RunFailedError, SystemClock
 from hanse.runtime.flower.rounds_gather import Gathering
 from hanse.runtime.flower.rounds_report import Reporter
-from hanse.runtime.flower.server_app import GridFleet, progress_of
+from hanse.runtime.flower.server_app import GridFleet
 from hanse.runtime.server.options import options
 
 _TASK_POLL_SECONDS: Final = 0.05
@@ -95,7 +95,7 @@ class Aggregator:
             TaskIdentity.node_id = answer.context.node_id
             heartbeat.start()
             context = context_from_proto(answer.context)
-            context.run_config = typed_config(self.config.config)
+            context.run_config = run_config(self.config)
             return self._run_app(client, run_from_proto(answer.run), context)
         except httpx.HTTPError as error:
             raise translate(error) from error
@@ -149,12 +149,13 @@ class Aggregator:
         gathering.wait_for_start(gathering.everyone)
         reporter.update(phase="Running", round_started_at=self.clock.now())
 
-        def report(number: int) -> None:
-            gathering.connected()
-            if number - 1 > reporter.completed:
-                reporter.update(completed=min(number - 1, self.config.rounds), round_started_at=self.clock.now())
+        rounds = RoundWatch(reporter, self.clock.now)
 
-        grid.watch = lambda messages: progress_of(messages, report)
+        def watch(messages: Sequence[Message]) -> None:
+            if rounds.sent(messages):
+                gathering.connected()
+
+        grid.watch = watch
         try:
             app(grid=grid, context=context)
         except LinkError:
@@ -166,9 +167,9 @@ class Aggregator:
                 Reason.SERVER_APP_FAILED,
                 f"the ServerApp raised {type(error).__name__}: {error}",
             )
-        reporter.completed = self.config.rounds
+        message = rounds.finish()
         reporter.model = self._own_model()
-        return Outcome(ExitCode.COMPLETE, Reason.COMPLETED)
+        return Outcome(ExitCode.COMPLETE, Reason.COMPLETED, message)
 
     def _own_model(self) -> ModelFile | None:
         """The file that the user's app left at the job's output path, if it did."""
@@ -221,37 +222,6 @@ class _Heartbeat(threading.Thread):
                 # Closed, or refused: the main thread sees the same on its next call.
                 return
             self.finished.wait(HEARTBEAT_DEFAULT_INTERVAL / 3)
-
-
-def typed_config(config: dict[str, str]) -> dict[str, bool | int | float | str]:
-    """Run config values as the apps expect them: numbers and booleans where they parse."""
-    return {key: _typed(text) for key, text in config.items()}
-
-
-def _typed(text: str) -> bool | int | float | str:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def load_server_app(reference: str) -> ServerApp:
-    """The user's ServerApp, by module:attribute."""
-    module, _, attribute = reference.partition(":")
-    try:
-        app = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        traceback.print_exc()
-        raise RunFailedError(
-            ExitCode.APP_IMPORT_FAILED, f"importing {reference}: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(app, ServerApp):
-        raise RunFailedError(ExitCode.APP_IMPORT_FAILED, f"{reference} is not a flwr ServerApp")
-    return app
 
 
 def die_with_parent() -> None:

@@ -4,7 +4,7 @@ Called by the aggregator. Record names are those of the message contract (Flower
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
@@ -123,10 +123,3 @@ def to_answer(reply: Message) -> Answer:
 def error_reason(error: Error) -> Reason:
     """Reason of an error reply, from the gate's codes or Flower's."""
     return _FLOWER_REASONS.get(error.code) or reason_for(error.code)
-
-
-def progress_of(messages: Sequence[Message], report: Callable[[int], None]) -> None:
-    """Progress of a user's own ServerApp: Flower's strategies put the round's number into `group_id`."""
-    numbers = [int(m.metadata.group_id) for m in messages if m.metadata.group_id.isdecimal()]
-    if numbers:
-        report(max(numbers))

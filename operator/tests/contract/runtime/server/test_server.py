@@ -29,10 +29,11 @@ app = ServerApp()
 
 @app.main()
 def main(grid, context):
+    rounds = context.run_config.pop("num-server-rounds")
     assert context.run_config == {"local-epochs": 2, "note": "x"}
     start = ArrayRecord({"w": Array(np.zeros(8, np.float32))})
-    result = FedAvg().start(grid=grid, initial_arrays=start, num_rounds=3)
-    print("own app trained", len(result.arrays), "arrays, node metrics", result.evaluate_metrics_clientapp[3])
+    result = FedAvg().start(grid=grid, initial_arrays=start, num_rounds=rounds)
+    print("own app trained", len(result.arrays), "arrays, node metrics", result.evaluate_metrics_clientapp[rounds])
 """
 
 
@@ -158,9 +159,11 @@ def test_over_backoff_limit_the_job_fails_and_the_participants_are_told(tmp_path
             assert rig.wait_exit(f"node-{index}") == 0
 
 
-def test_a_users_own_server_app_runs_on_our_grid(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("own", "done", "says"), [({}, 3, ""), ({"num-server-rounds": "2"}, 2, "after round 2 of 3")])
+def test_a_users_own_server_app_runs_on_our_grid(tmp_path: Path, own: dict[str, str], done: int, says: str) -> None:
+    """It is told the number of rounds, and the progress is what it did."""
     (tmp_path / "own_app.py").write_text(OWN_APP)
-    settings = {"server_app": "own_app:app", "rounds": 3, "config": {"local-epochs": "2", "note": "x"}}
+    settings = {"server_app": "own_app:app", "rounds": 3, "config": {"local-epochs": "2", "note": "x", **own}}
     with _rig(tmp_path / "rig", **settings) as rig:
         rig.start_superlink()
         rig.start_server(PYTHONPATH=f"{_PYTHONPATH}:{tmp_path}")
@@ -170,7 +173,8 @@ def test_a_users_own_server_app_runs_on_our_grid(tmp_path: Path) -> None:
         assert "own app trained 1 arrays" in rig.log("server")
         progress = rig.progress()
         assert progress is not None
-        assert (progress.phase, progress.completed) == ("Complete", 3)
+        assert (progress.phase, progress.completed, progress.total) == ("Complete", done, 3)
+        assert says in progress.message
 
 
 def test_a_server_app_that_cannot_be_imported_is_named(tmp_path: Path) -> None:

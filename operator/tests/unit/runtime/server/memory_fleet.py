@@ -122,9 +122,9 @@ class Scene:
         return self.federation.reporter.progress()
 
 
-def scene(root: Path, clients: int = 3, *, behaviour: Behaviour = honest, **settings: Any) -> Scene:
-    """All participants are online unless the test says otherwise."""
-    config = RunConfig(
+def make_config(clients: int = 3, **settings: Any) -> RunConfig:
+    """A run's config as small as it can be."""
+    return RunConfig(
         job=JobRef(namespace="n", name="j", uid=settings.pop("uid", "uid-1")),
         client_app="a:b",
         participants=[ServerParticipant(name=f"p{i}", index=i, public_key=f"k{i}") for i in range(clients)],
@@ -139,6 +139,11 @@ def scene(root: Path, clients: int = 3, *, behaviour: Behaviour = honest, **sett
             | settings
         ),
     )
+
+
+def scene(root: Path, clients: int = 3, *, behaviour: Behaviour = honest, **settings: Any) -> Scene:
+    """All participants are online unless the test says otherwise."""
+    config = make_config(clients, **settings)
     clock = FakeClock()
     fleet = MemoryFleet(clock, behaviour, set(range(clients)))
     published: list[Progress] = []
