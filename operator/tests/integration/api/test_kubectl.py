@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e2e.cluster.proc import wait_for
 from hanse.dev.cases import load_cases, merge
 from hanse.dev.crds import KINDS
 from tests.integration.conftest import Kubectl
@@ -14,6 +15,18 @@ CASES = load_cases(Path(__file__).parent / "cases")
 FIRST = {kind.kind: next(c.manifest for c in CASES if c.manifest["kind"] == kind.kind) for kind in KINDS}
 
 
+@pytest.fixture
+def documented(http: httpx.Client) -> None:
+    """The API server publishes the schema of a CRD a moment after it has established it."""
+
+    def published() -> bool:
+        schemas = http.get("/openapi/v3/apis/hanse.dev/v1alpha1")
+        return schemas.is_success and all(f"/{kind.plural}/" in schemas.text for kind in KINDS)
+
+    wait_for("the OpenAPI schemas of our kinds", published, timeout=60)
+
+
+@pytest.mark.usefixtures("documented")
 @pytest.mark.parametrize(
     ("path", "text"),
     [
