@@ -1,9 +1,8 @@
 """Progress: the whole state of a run, pushed by the launcher to the operator and left as the termination message."""
 
-from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from hanse.api.job import MAX_PARTICIPANTS, MAX_ROUND_HISTORY, RoundRecord
 from hanse.api.meta import ApiModel, Message, ShortName
@@ -17,7 +16,7 @@ class ParticipantProgress(ApiModel):
 
     name: ShortName
     connected: bool = False
-    last_seen: datetime | None = None
+    last_seen: AwareDatetime | None = None
     rounds_contributed: int = Field(default=0, ge=0)
     reason: str = Field(default="", max_length=64)
 
@@ -43,9 +42,9 @@ class Progress(ApiModel):
     resumed: int = Field(default=0, ge=0, description="Resumes that count against backoffLimit.")
     completed: int = Field(default=0, ge=0)
     total: int = Field(default=0, ge=0)
-    round_started_at: datetime | None = None
+    round_started_at: AwareDatetime | None = None
     eta_seconds: int | None = Field(default=None, ge=0)
-    updated_at: datetime
+    updated_at: AwareDatetime
     participants: list[ParticipantProgress] = Field(default_factory=list, max_length=MAX_PARTICIPANTS)
     rounds: list[RoundRecord] = Field(default_factory=list, max_length=MAX_ROUND_HISTORY)
     model: ModelFile | None = None

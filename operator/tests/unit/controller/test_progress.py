@@ -1,5 +1,6 @@
 """Who may push progress, and what is done with it, over the real aiohttp application."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -111,6 +112,23 @@ async def test_another_jobs_uid_is_a_conflict(rig: Rig, client: TestClient[Any, 
 async def test_nonsense_is_refused(rig: Rig, client: TestClient[Any, Any], text: str) -> None:
     answer = await client.post(PATH, data=text, headers=bearer("server"))
     assert answer.status == 400
+
+
+@pytest.mark.parametrize("field", ["updatedAt", "roundStartedAt"])
+async def test_a_time_without_a_zone_is_refused(rig: Rig, client: TestClient[Any, Any], field: str) -> None:
+    naive = json.dumps({**json.loads(body(rig)), field: "2026-11-22T12:00:00"})
+    assert (await client.post(PATH, data=naive, headers=bearer("server"))).status == 400
+    assert (await client.post(PATH, data=body(rig), headers=bearer("server"))).status == 204
+
+
+async def test_a_termination_message_without_a_zone_is_ignored(rig: Rig) -> None:
+    await rig.push(completed=3)
+    last = json.dumps({**json.loads(body(rig, completed=9)), "updatedAt": "2026-11-22T12:00:00"})
+    server = rig.server_job()
+    rig.pod_of(server, world.ended("launcher", 1, message=last), name="credit-server-x0")
+    await rig.settle()
+    await rig.push(completed=4, at=rig.clock.now() + timedelta(seconds=1))
+    assert rig.status["round"]["completed"] == 4
 
 
 async def test_an_api_server_that_does_not_answer_is_no_refusal(rig: Rig, client: TestClient[Any, Any]) -> None:
