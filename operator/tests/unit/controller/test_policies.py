@@ -113,6 +113,7 @@ async def test_suspended_from_the_start(rig: Rig) -> None:
 
 async def test_the_deadline_fails_the_job(rig: Rig) -> None:
     await rig.start(activeDeadlineSeconds=600)
+    rig.pod_of(rig.server_job(), world.running())
     await rig.push(completed=1)
     await rig.advance(599)
     assert rig.condition("Failed")[0] == "False"
@@ -193,6 +194,97 @@ async def test_a_job_without_a_pod_later_on_is_no_refusal(rig: Rig) -> None:
     await rig.advance(15)
     assert rig.condition("ServerReady") == ("False", "Starting")
     assert rig.status["participants"][0]["reason"] == "Starting"
+
+
+UNSCHEDULABLE = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}],
+}
+
+
+async def test_a_resumed_server_that_never_runs_gives_back(rig: Rig) -> None:
+    await rig.start(startTimeoutSeconds=60)
+    rig.pod_of(rig.server_job(), world.running())
+    await rig.push(completed=3)
+    edit(rig, suspend=True)
+    await rig.advance(5000)
+    edit(rig, suspend=False)
+    await rig.settle()
+    rig.pod_of(rig.server_job(), UNSCHEDULABLE, name="credit-server-x2", created=rig.clock.now())
+    await rig.advance(89)
+    assert rig.condition("Failed")[0] == "False"
+    await rig.advance(1)
+    assert rig.condition("Failed") == ("True", "Unschedulable")
+    assert rig.server_job() is None
+
+
+async def test_a_resumed_server_without_a_pod_is_a_quorum_that_was_not_reached(rig: Rig) -> None:
+    await rig.start(startTimeoutSeconds=60)
+    await rig.push(completed=3)
+    edit(rig, suspend=True)
+    await rig.settle()
+    edit(rig, suspend=False)
+    await rig.settle()
+    await rig.advance(89)
+    assert rig.condition("Failed")[0] == "False"
+    await rig.advance(1)
+    assert rig.condition("Failed") == ("True", "QuorumNotReached")
+
+
+async def test_a_replaced_server_has_its_own_time_to_start(rig: Rig) -> None:
+    await rig.start(startTimeoutSeconds=60)
+    rig.pod_of(rig.server_job(), world.running())
+    await rig.push(completed=3)
+    await rig.advance(5000)
+    drop_pods(rig)
+    await rig.settle()
+    assert rig.condition("Failed")[0] == "False"
+    await rig.advance(60)
+    rig.pod_of(rig.server_job(), UNSCHEDULABLE, name="credit-server-x2", created=rig.clock.now())
+    await rig.advance(89)
+    assert rig.condition("Failed")[0] == "False"
+    await rig.advance(1)
+    assert rig.condition("Failed") == ("True", "Unschedulable")
+
+
+@pytest.mark.parametrize("completed", [0, 3])
+async def test_a_server_pod_that_runs_never_fails_the_start(rig: Rig, completed: int) -> None:
+    await rig.start(startTimeoutSeconds=60)
+    await rig.push(completed=completed)
+    rig.pod_of(rig.server_job(), {"phase": "Running"})  # its readiness comes and goes
+    await rig.advance(5000)
+    assert rig.condition("Failed")[0] == "False"
+
+
+async def test_a_failed_server_may_wait_for_the_back_off_of_its_job(rig: Rig) -> None:
+    await rig.start(startTimeoutSeconds=60)
+    server = rig.server_job()
+    rig.pod_of(server, world.running())
+    await rig.push(completed=3)
+    await rig.advance(5000)
+    drop_pods(rig)
+    rig.set_job_status(server, {"failed": 3})
+    await rig.settle()
+    await rig.advance(449)
+    assert rig.condition("Failed")[0] == "False"
+    await rig.advance(1)
+    assert rig.condition("Failed") == ("True", "QuorumNotReached")
+
+
+async def test_a_resumed_server_in_a_queue_may_wait(rig: Rig) -> None:
+    rig.members("bank-a", "bank-b")
+    job = world.federated_job(startTimeoutSeconds=60)
+    job["metadata"]["labels"] = {names.LABEL_QUEUE: "research"}
+    rig.door.put(job)
+    await rig.settle()
+    await rig.push(completed=3)
+    edit(rig, suspend=True)
+    await rig.settle()
+    edit(rig, suspend=False)
+    await rig.settle()
+    assert rig.condition("QuotaReserved") == ("False", "Queued")
+    await rig.advance(5000)
+    assert rig.condition("Failed")[0] == "False"
 
 
 async def test_a_server_in_a_queue_may_wait(rig: Rig) -> None:
