@@ -75,6 +75,7 @@ class Heart:
                 self._node.heartbeat()
             except NodeUnknown:
                 self._node.activate()
+                self._node.heartbeat()  # only this shows that the server knows the node now
         except FleetError as error:
             log.warning("heartbeat: %s", error)
             return False

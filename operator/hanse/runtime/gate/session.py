@@ -271,19 +271,23 @@ class Session:
         except ConnectionLost as error:
             log.info("the trainer does not hear %s: %s", frame.kind, error)
 
-    def _patiently(self, call: Callable[[], T], *, idle: bool = False) -> T:
-        """Make a call until the server answers. `idle`: the trainer is free, so it may leave meanwhile."""
+    def _patiently(self, call: Callable[[], T], *, idle: bool = False, counts: bool = True) -> T:
+        """Make a call until the server answers.
+
+        `idle`: the trainer is free, so it may leave meanwhile. `counts`: an answer ends the server's silence.
+        """
         pause, stop_at = BACKOFF_FIRST, None
         while True:
             try:
                 result = call()
-                self._heart.heard()
+                if counts:
+                    self._heart.heard()
                 return result
             except NodeUnknown as error:
                 problem: FleetError = error
                 if call != self._fleet.activate:
-                    self._patiently(self._fleet.activate, idle=idle)
-                    continue
+                    # A server that takes the node and forgets it again, each time, is no better than one that is away.
+                    self._patiently(self._fleet.activate, idle=idle, counts=False)
             except ServerAway as error:
                 problem = error
             log.warning("server: %s", problem)

@@ -11,6 +11,7 @@ from hanse.api.replies import ReplyCode
 from hanse.runtime.flower import wire
 from hanse.runtime.flower.fleet import NodeUnknown, RunOver, ServerAway
 from hanse.runtime.gate.frames import ConnectionLost, Frame
+from hanse.runtime.gate.heart import Heart
 from hanse.runtime.gate.journal import Journal
 from hanse.runtime.gate.session import END_MESSAGE
 from tests.unit.runtime.gate.memory_fleet import MemoryFleet, Stage, letter, model
@@ -204,6 +205,26 @@ def test_a_server_that_forgot_the_node_gets_it_again(tmp_path: Path) -> None:
     stage.hear("message")
     assert stage.fleet.calls.count("activate") == 2
     stage.finish()
+
+
+def test_a_server_that_forgets_the_node_each_time_is_given_up(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, patience=0.5, fleet=MemoryFleet(faults={"pull": [NodeUnknown("401")] * 1000}))
+    assert "401" in stage.hear("lost").meta["text"]
+    stage.over()
+    # With a pause before each: 0.1, 0.2, 0.4 seconds.
+    assert stage.fleet.calls.count("pull") <= 5
+
+
+def test_a_heart_that_is_forgotten_each_time_hears_nothing() -> None:
+    seconds = [0.0]
+    fleet = MemoryFleet(faults={"heartbeat": [NodeUnknown("401")] * 3})
+    heart = Heart(fleet, clock=lambda: seconds[0])
+    seconds[0] = 9.0
+    assert not heart._beat()
+    assert heart.silence() == 9.0
+    assert heart._beat()  # forgotten once: it is told so, and known again
+    assert heart.silence() == 0.0
+    assert fleet.calls == ["heartbeat", "activate", "heartbeat"] * 2
 
 
 def test_a_reply_to_a_run_that_is_over_is_dropped_and_the_next_message_is_served(tmp_path: Path) -> None:
