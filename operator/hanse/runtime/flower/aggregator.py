@@ -149,13 +149,13 @@ class Aggregator:
         gathering.wait_for_start(gathering.everyone)
         reporter.update(phase="Running", round_started_at=self.clock.now())
 
-        rounds = RoundWatch(reporter, self.clock.now)
+        rounds = RoundWatch(reporter, self.clock.now, fleet.index_of)
 
         def watch(messages: Sequence[Message]) -> None:
             if rounds.sent(messages):
                 gathering.connected()
 
-        grid.watch = watch
+        grid.watch, grid.hear = watch, rounds.heard
         try:
             app(grid=grid, context=context)
         except LinkError:

@@ -66,11 +66,13 @@ class HanseGrid(Grid):
         *,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """`check` is called between polls and may raise; `watch` may be set to see each batch before it is sent."""
+        """`check` is called between polls and may raise; `watch` may be set to see each batch before it is sent, and
+        `hear` to see the replies that came."""
         self._client = client
         self._run = run
         self._check = check
         self.watch: Callable[[Sequence[Message]], None] = lambda messages: None
+        self.hear: Callable[[Sequence[Message]], None] = lambda replies: None
         self._node = Node(node_id=SUPERLINK_NODE_ID)
         self._unconfirmed: list[str] = []
 
@@ -153,9 +155,11 @@ class HanseGrid(Grid):
             if idle or len(self._unconfirmed) > _MOST_UNCONFIRMED:
                 self._confirm_idly()
             replies = zip(answer.messages_list, answer.message_object_trees, strict=True)
-            return [self._inflate(proto, tree) for proto, tree in replies]
+            found = [self._inflate(proto, tree) for proto, tree in replies]
         except httpx.HTTPError as error:
             raise translate(error) from error
+        self.hear(found)
+        return found
 
     def _inflate(self, proto: ProtoMessage, tree: ObjectTree) -> Message:
         message_id = proto.metadata.message_id

@@ -4,7 +4,7 @@ import datetime
 import importlib
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from flwr.app import Message
@@ -18,6 +18,8 @@ from hanse.runtime.flower.rounds_report import Reporter
 
 #: Flower's strategies put the number of the round under this key into the config record of what they send.
 _SERVER_ROUND: Final = "server-round"
+#: Messages whose replies are updates: `train`, or `train.` and a name of the app's own.
+_TRAIN: Final = "train"
 
 Value = bool | int | float | str
 
@@ -65,7 +67,10 @@ class RoundWatch:
 
     reporter: Reporter
     now: Callable[[], datetime.datetime]
+    index_of: Callable[[int], int | None]
     newest: int = 0
+    #: The newest round that holds an update of a participant, by index.
+    updated: dict[int, int] = field(default_factory=dict)
 
     def sent(self, messages: Sequence[Message]) -> bool:
         """A round begins with its first message, which ends those before it; whether one began."""
@@ -75,6 +80,17 @@ class RoundWatch:
         self.newest = number
         self.reporter.update(completed=number - 1, round_started_at=self.now())
         return True
+
+    def heard(self, replies: Sequence[Message]) -> None:
+        """Count the rounds that a participant has sent an update for; published with the next round."""
+        for reply in replies:
+            if reply.has_error() or (index := self.index_of(reply.metadata.src_node_id)) is None:
+                continue
+            self.reporter.heard([index])
+            if reply.metadata.message_type.startswith(_TRAIN) and self.updated.get(index, 0) < self.newest:
+                self.updated[index] = self.newest
+                name = next(p.name for p in self.reporter.config.participants if p.index == index)
+                self.reporter.contributed[name] = self.reporter.contributed.get(name, 0) + 1
 
     def finish(self) -> str:
         """The app has returned: the highest round that was seen is complete. Words where that is not `rounds`."""

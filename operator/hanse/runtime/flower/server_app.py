@@ -34,6 +34,7 @@ class GridFleet:
         self._grid = grid
         self._index_of_key = {normal_key(p.public_key): p.index for p in participants}
         self._node_of: dict[int, int] = {}
+        self._index_of_node: dict[int, int] = {}
 
     def connected(self) -> frozenset[int]:
         """Who is online at the SuperLink, by index; the public key tells who a node is."""
@@ -42,7 +43,14 @@ class GridFleet:
             for node in self._grid.get_nodes()
             if bytes(node.public_key) in self._index_of_key
         }
+        self._index_of_node.update((node, index) for index, node in self._node_of.items())
         return frozenset(self._node_of)
+
+    def index_of(self, node_id: int) -> int | None:
+        """Which participant a node is, also one that has left; None for one that was never connected."""
+        if node_id not in self._index_of_node:
+            self.connected()
+        return self._index_of_node.get(node_id)
 
     def ask(self, question: Question, to: Sequence[int], timeout: float) -> dict[int, Answer]:
         """Send one message to each and collect the replies."""

@@ -138,7 +138,7 @@ class Rig:
 
     def _defaults(self) -> dict[str, Any]:
         return {
-            "job": JobRef(namespace="consortium", name="job", uid="job-uid-1"),
+            "job": JobRef(namespace="consortium", name="job", uid="00000000-0000-4000-8000-000000000001"),
             "client_app": "app:app",
             "participants": [
                 ServerParticipant(name=f"p{i}", index=i, public_key=self.public_pem(i)) for i in range(self.clients)

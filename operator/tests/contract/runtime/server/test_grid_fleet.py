@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from flwr.app import Message
 
 from hanse.api.conditions import Reason
 from hanse.runtime.flower.rounds_fleet import EVALUATE, INITIAL, TRAIN, Question
@@ -37,6 +38,14 @@ def fleet(rig: Rig) -> Iterator[GridFleet]:
 def _train(number: int, size: int = 8) -> Question:
     arrays = {"w": np.zeros(size, np.float32), "b": np.ones(2, np.float32)}
     return Question(TRAIN, number, arrays, {"config": {"server-round": number}})
+
+
+def test_a_node_is_known_by_its_index(fleet: GridFleet) -> None:
+    seen: list[Message] = []
+    fleet._grid.hear = seen.extend
+    fleet.ask(_train(1), [0, 1], 60)
+    assert {fleet.index_of(reply.metadata.src_node_id) for reply in seen} == {0, 1}
+    assert fleet.index_of(12345) is None
 
 
 def test_answers_come_by_index_with_arrays_and_metrics(fleet: GridFleet) -> None:

@@ -175,6 +175,7 @@ def test_a_users_own_server_app_runs_on_our_grid(tmp_path: Path, own: dict[str, 
         assert progress is not None
         assert (progress.phase, progress.completed, progress.total) == ("Complete", done, 3)
         assert says in progress.message
+        assert [p.rounds_contributed for p in progress.participants] == [done, done]
 
 
 def test_a_server_app_that_cannot_be_imported_is_named(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ class Scene:
 def make_config(clients: int = 3, **settings: Any) -> RunConfig:
     """A run's config as small as it can be."""
     return RunConfig(
-        job=JobRef(namespace="n", name="j", uid=settings.pop("uid", "uid-1")),
+        job=JobRef(namespace="n", name="j", uid=settings.pop("uid", "00000000-0000-4000-8000-000000000001")),
         client_app="a:b",
         participants=[ServerParticipant(name=f"p{i}", index=i, public_key=f"k{i}") for i in range(clients)],
         **(

@@ -10,7 +10,7 @@ from hanse.runtime.front import render
 
 def _config(**settings: int) -> RunConfig:
     return RunConfig(
-        job=JobRef(namespace="n", name="j", uid="u"),
+        job=JobRef(namespace="n", name="j", uid="00000000-0000-4000-8000-000000000001"),
         client_app="a:b",
         participants=[ServerParticipant(name="p0", index=0, public_key="k")],
         quorum=1,

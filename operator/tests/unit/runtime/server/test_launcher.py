@@ -39,7 +39,7 @@ def _launcher(root: Path, supervisor: Supervisor) -> Launcher:
     paths = Paths(root)
     paths.shared.mkdir(parents=True)
     config = RunConfig(
-        job=JobRef(namespace="n", name="j", uid="u"),
+        job=JobRef(namespace="n", name="j", uid="00000000-0000-4000-8000-000000000001"),
         client_app="a:b",
         participants=[ServerParticipant(name="p", index=0, public_key="k")],
         quorum=1,

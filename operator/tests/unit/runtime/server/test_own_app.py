@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -13,6 +13,9 @@ from hanse.api.runconfig import RunConfig
 from hanse.runtime.flower.own_app import RoundWatch, run_config
 from hanse.runtime.flower.rounds_report import Reporter
 from tests.unit.runtime.server.memory_fleet import FakeClock, make_config
+
+#: Participants by the id of their node; another node is a stranger.
+NODES = {71: 0, 72: 1}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +33,7 @@ def pushed() -> list[Progress]:
 @pytest.fixture
 def watch(pushed: list[Progress]) -> RoundWatch:
     clock = FakeClock()
-    return RoundWatch(Reporter(own(), pushed.append, clock.now), clock.now)
+    return RoundWatch(Reporter(own(), pushed.append, clock.now), clock.now, NODES.get)
 
 
 def own(**changes: Any) -> RunConfig:
@@ -39,6 +42,13 @@ def own(**changes: Any) -> RunConfig:
 
 def message(group: str = "", **config: Any) -> Message:
     return Message(RecordDict({"config": ConfigRecord(config)}), 1, "train", group_id=group)
+
+
+def reply(node: int, kind: str = "train", error: Error | None = None) -> Message:
+    asked = Message(RecordDict(), node, kind)
+    asked.metadata.__dict__["_message_id"] = "m"
+    asked.metadata.__dict__["_dst_node_id"] = node
+    return Message(error, reply_to=asked) if error else Message(RecordDict(), reply_to=asked)
 
 
 def test_the_app_is_told_how_many_rounds() -> None:
@@ -115,3 +125,19 @@ def test_flowers_own_strategies_number_their_messages(watch: RoundWatch) -> None
 def test_an_empty_batch_is_no_round(watch: RoundWatch, pushed: list[Progress]) -> None:
     watch.sent([])
     assert pushed == []
+
+
+def test_an_update_counts_once_in_a_round(watch: RoundWatch) -> None:
+    for number in (1, 2, 3):
+        watch.sent([message(str(number))])
+        watch.heard([reply(71), reply(71), reply(71, "evaluate")])
+    watch.heard([reply(72, "train.head")])
+    assert watch.reporter.contributed == {"p0": 3, "p1": 1}
+    assert set(watch.reporter.last_seen) == {0, 1}
+
+
+def test_errors_evaluations_and_strangers_are_no_updates(watch: RoundWatch) -> None:
+    watch.sent([message("1")])
+    watch.heard([reply(71, error=Error(3, "")), reply(72, "evaluate"), reply(99)])
+    assert watch.reporter.contributed == {}
+    assert set(watch.reporter.last_seen) == {1}

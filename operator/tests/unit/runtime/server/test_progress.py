@@ -36,7 +36,7 @@ def _paths(root: Path) -> Paths:
 
 def _config(url: str | None = None, clients: int = 1) -> RunConfig:
     return RunConfig(
-        job=JobRef(namespace="n", name="j", uid="u"),
+        job=JobRef(namespace="n", name="j", uid="00000000-0000-4000-8000-000000000001"),
         client_app="a:b",
         participants=[ServerParticipant(name=f"p{i}", index=i, public_key="k") for i in range(clients)],
         quorum=1,
