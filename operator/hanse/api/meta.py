@@ -13,6 +13,7 @@ MESSAGE_MAX = 256
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+UID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 DECIMAL_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,12})?([eE]-?[0-9]{1,2})?$"
@@ -57,6 +58,8 @@ Message = Annotated[str, Field(max_length=MESSAGE_MAX)]
 ShortName = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
 NamespaceName = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=63)]
 ObjectName = Annotated[str, Field(pattern=SUBDOMAIN_PATTERN, max_length=253)]
+#: metadata.uid of any object: it becomes a part of names and paths.
+Uid = Annotated[str, Field(pattern=UID_PATTERN, max_length=36)]
 #: Numbers that are not whole are strings in spec and status (Kubernetes API conventions).
 Decimal = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=32)]
 PositiveDecimal = Annotated[str, Field(pattern=POSITIVE_DECIMAL_PATTERN, max_length=32)]

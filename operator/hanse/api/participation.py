@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hanse.api.conditions import Condition
 from hanse.api.job import AppPath, ConfigKey, ConfigValue, ImageRef
-from hanse.api.meta import MAP_BY_TYPE, ApiModel, Message, NamespaceName, ShortName
+from hanse.api.meta import MAP_BY_TYPE, ApiModel, Message, NamespaceName, ShortName, Uid
 
 
 class JobRef(ApiModel):
@@ -17,7 +17,7 @@ class JobRef(ApiModel):
 
     namespace: NamespaceName = Field(description="Namespace of the FederatedJob.")
     name: ShortName = Field(description="Name of the FederatedJob.")
-    uid: str = Field(min_length=1, max_length=64, description="uid of the FederatedJob.")
+    uid: Uid = Field(description="uid of the FederatedJob.")
 
 
 class LocalParticipantRef(ApiModel):

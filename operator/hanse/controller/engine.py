@@ -159,5 +159,7 @@ def _problem(error: errors.ApiProblem) -> Problem:
         reason = Reason.NAMESPACE_NOT_FOUND if "not found" in str(error) else Reason.PERMISSION_DENIED
         text = f"{permission_hint(error.namespace)} ({error})" if error.namespace else str(error)
         return Problem(reason, clip_message(text), error.namespace)
+    if isinstance(error, errors.NotAsked):
+        return Problem(Reason.NAMESPACE_NOT_ALLOWED, clip_message(str(error)), error.namespace)
     text = f"{error.kind} {error.namespace}/{error.name}: {error}"
     return Problem(Reason.INTERNAL_ERROR, clip_message(text), error.namespace)

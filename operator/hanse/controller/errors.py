@@ -4,9 +4,10 @@
     ├── Denied                 403: a Role is missing, or an admission plugin refused
     ├── Conflict               409: somebody else wrote in between; read again
     ├── Gone                   404 where the object had to exist
-    └── Invalid                400 or 422: our own manifest is wrong
+    ├── Invalid                400 or 422: our own manifest is wrong
+    └── NotAsked               our own refusal: a Participation names a job that does not list it
 
-Made by `hanse.controller.cluster`, handled by the engine.
+Made by `hanse.controller.cluster` (NotAsked by the executor), handled by the engine.
 """
 
 
@@ -38,3 +39,7 @@ class Invalid(ApiProblem):
     """The API server finds the manifest wrong."""
 
     temporary = False
+
+
+class NotAsked(ApiProblem):
+    """The job does not ask this participant."""

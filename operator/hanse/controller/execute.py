@@ -1,7 +1,8 @@
 """Carries out a plan's actions through the door, each one repeatable. Called by the engine."""
 
 from hanse.api import names
-from hanse.controller import kinds
+from hanse.api.participation import ParticipationSpec
+from hanse.controller import errors, kinds
 from hanse.controller.cache import Cache
 from hanse.controller.clock import Clock
 from hanse.controller.door import Door
@@ -19,7 +20,7 @@ from hanse.controller.reconcile.model import (
     EnsureServerTls,
     SetSuspend,
 )
-from hanse.controller.views import Meta
+from hanse.controller.views import Meta, parse_meta
 
 #: A certificate outlives a client Job without a deadline of its own (7 days); a resume makes new ones.
 LEAF_DAYS = 8.0
@@ -92,6 +93,7 @@ class Executor:
     async def _identity(self, action: EnsureIdentity) -> None:
         """The SuperNode key stays the same for the job's life: it is what the server knows the participant by."""
         meta, spec = action.participation, action.spec
+        await self._check_asked(meta, spec)
         authority = await self._load_authority(spec.job_ref.uid)
         raw = await self._door.get(kinds.SECRET, meta.namespace, names.client_name(meta.name))
         node_key = decode(raw, "node.key") if raw is not None else ""
@@ -112,6 +114,18 @@ class Executor:
             node_key=node_key or nodekeys.new_node_key().private,
         )
         await self._door.apply(secret)
+
+    async def _check_asked(self, meta: Meta, spec: ParticipationSpec) -> None:
+        """Anybody who may write Participations can name any job: the job itself says whom it asks."""
+        reference, plan = spec.job_ref, spec.plan
+        raw = await self._door.get(kinds.FEDERATED_JOB, reference.namespace, reference.name)
+        if raw is not None and parse_meta(raw).uid == reference.uid:
+            wanted = {"namespace": meta.namespace, "name": spec.participant_ref.name}
+            members = (raw.get("spec") or {}).get("participants") or []
+            if any(m.get("name") == plan.participant and m.get("participantRef") == wanted for m in members):
+                return
+        text = f"FederatedJob {reference.namespace}/{reference.name} ({reference.uid}) does not list {plan.participant}"
+        raise errors.NotAsked(f"{text} with this Participant", kind=meta.kind, namespace=meta.namespace, name=meta.name)
 
 
 def _leaf_days(active_seconds: int | None) -> float:

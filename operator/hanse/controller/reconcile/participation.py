@@ -179,6 +179,8 @@ def _remove_job(draft: _Draft) -> None:
 def _start(draft: _Draft, spec: ParticipantSpec, dataset: Dataset) -> None:
     observed = draft.observed
     draft.ready(Reason.STARTING, "the client is starting")
+    if observed.problem is not None:
+        draft.ready(observed.problem.reason, observed.problem.message)
     if any(not pod.ended for pod in observed.pods):
         draft.after = 1.0  # one SuperNode key, one gate
         return

@@ -41,6 +41,42 @@ async def test_another_owner_cannot_speak_for_a_participant(rig: Rig) -> None:
     assert rig.status["participations"]["bank-a"] == theirs["metadata"]["uid"]
 
 
+@pytest.mark.parametrize(
+    ("member", "place", "reference", "uid"),
+    [
+        ("mallory", "mallory", "mallory", None),  # a participant that the job does not list
+        ("bank-a", "mallory", "bank-a", None),  # one that is somewhere else
+        ("bank-a", "bank-a", "mallory", None),  # one that is another Participant
+        ("bank-a", "bank-a", "bank-a", "00000000-0000-4000-8000-000000000001"),  # a job of that name that is gone
+    ],
+)
+async def test_only_who_is_asked_gets_a_certificate(
+    rig: Rig, member: str, place: str, reference: str, uid: str | None
+) -> None:
+    await rig.start()
+    if uid is not None:  # its authority may still be there
+        authority = rig.door.find(kinds.SECRET, "hanse-system", names.ca_secret_name(rig.job["metadata"]["uid"]))
+        assert authority is not None
+        rig.door.put({**authority, "metadata": {"name": names.ca_secret_name(uid), "namespace": "hanse-system"}})
+    mine = rig.participation("bank-a")
+    assert mine is not None
+    forged = copy.deepcopy(mine)
+    forged["metadata"] = {"name": "forged", "namespace": place, "labels": mine["metadata"]["labels"]}
+    forged["spec"]["plan"]["participant"] = member
+    forged["spec"]["participantRef"]["name"] = reference
+    forged["spec"]["jobRef"]["uid"] = uid or forged["spec"]["jobRef"]["uid"]
+    del forged["status"]
+    rig.door.put({**world.participant(reference), "metadata": {"name": reference, "namespace": place}})
+    rig.door.put(forged)
+    await rig.advance(10)
+    assert rig.door.find(kinds.SECRET, place, names.client_name("forged")) is None
+    found = rig.door.find(kinds.PARTICIPATION, place, "forged")
+    assert found is not None
+    ready = next(c for c in found["status"]["conditions"] if c["type"] == "ClientReady")
+    assert (ready["status"], ready["reason"]) == ("False", "NamespaceNotAllowed")
+    assert "does not list" in ready["message"]
+
+
 async def test_a_create_whose_answer_was_lost_is_not_told_for_ever(rig: Rig) -> None:
     create = rig.door.create
     lost: list[dict[str, object]] = []

@@ -36,7 +36,7 @@ class Trainer:
             directory.mkdir(parents=True)
         (self.paths.data / "rows.csv").touch()
         fields: dict[str, Any] = {
-            "job": JobRef(namespace="consortium", name="credit", uid="1"),
+            "job": JobRef(namespace="consortium", name="credit", uid="00000000-0000-4000-8000-000000000001"),
             "participant": "bank-a",
             "index": 0,
             "participants": 2,

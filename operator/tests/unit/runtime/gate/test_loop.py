@@ -18,7 +18,7 @@ from hanse.runtime.gate.wake import Wake
 from tests.unit.runtime.gate.memory_fleet import MemoryFleet
 
 CONFIG = ClientConfig(
-    job=JobRef(namespace="consortium", name="credit", uid="1"),
+    job=JobRef(namespace="consortium", name="credit", uid="00000000-0000-4000-8000-000000000001"),
     participant="bank-a",
     index=0,
     participants=1,

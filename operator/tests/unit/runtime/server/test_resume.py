@@ -87,7 +87,7 @@ def test_a_resumed_run_does_not_wait_for_who_was_missing_before(tmp_path: Path) 
 def test_another_jobs_checkpoint_is_refused(tmp_path: Path) -> None:
     scene(tmp_path).federation.run()
     with pytest.raises(RunFailedError) as caught:
-        scene(tmp_path, uid="uid-2").federation.run()
+        scene(tmp_path, uid="00000000-0000-4000-8000-000000000002").federation.run()
     assert caught.value.code == ExitCode.CHECKPOINT_INVALID
 
 

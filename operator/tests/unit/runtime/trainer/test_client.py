@@ -20,7 +20,7 @@ from hanse.runtime.trainer.startup import check_app, data_path, get_ready
 
 def config(**changes: Any) -> ClientConfig:
     fields: dict[str, Any] = {
-        "job": JobRef(namespace="consortium", name="credit", uid="1"),
+        "job": JobRef(namespace="consortium", name="credit", uid="00000000-0000-4000-8000-000000000001"),
         "participant": "bank-a",
         "index": 2,
         "participants": 3,
