@@ -4,7 +4,7 @@ Written by the data scientist, its status by the operator.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from hanse.api.aggregation import StopRule as StopRule
 from hanse.api.aggregation import StrategyName as StrategyName
 from hanse.api.aggregation import Weights as Weights
 from hanse.api.conditions import Condition
+from hanse.api.jobrules import CHECKPOINT_EVERY, ON_DROPOUT, ROUND_TIMEOUT, SPEC_RULES
+from hanse.api.jobrules import ROUNDS_KEY as ROUNDS_KEY
 from hanse.api.meta import (
     MAP_BY_NAME,
     MAP_BY_TYPE,
@@ -23,14 +25,12 @@ from hanse.api.meta import (
     ObjectName,
     ShortName,
 )
-from hanse.api.rules import Rule, unique_names
+from hanse.api.rules import Rule
 
 MAX_PARTICIPANTS = 1024
 MAX_ROUND_HISTORY = 20
 MAX_MISSING_NAMES = 10
 MAX_ROUNDS = 100_000
-#: Key of the run config under which a ServerApp of the user's own is told `rounds`, as `flwr new` names it.
-ROUNDS_KEY: Final = "num-server-rounds"
 #: What may still be edited in spec once status.startTime is set.
 MUTABLE_SPEC_FIELDS: Final = ("suspend", "ttlSecondsAfterFinished")
 
@@ -40,8 +40,6 @@ ConfigKey = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ConfigValue = Annotated[str, Field(max_length=1024)]
 
 OnDropout = Literal["SkipRound", "Wait", "Fail"]
-_ON_DROPOUT: Final = "SkipRound"
-_ROUND_TIMEOUT: Final = 600
 
 
 class AppSpec(ApiModel):
@@ -54,7 +52,10 @@ class AppSpec(ApiModel):
     )
     server_app: AppPath | None = Field(
         default=None,
-        description="Your own Flower ServerApp in the image, as module:attribute; without it the platform's.",
+        description=(
+            "Your own Flower ServerApp in the image, as module:attribute; without it the platform's. "
+            "It reads spec.rounds as num-server-rounds in its run config."
+        ),
     )
     config: dict[ConfigKey, ConfigValue] = Field(
         default_factory=dict, max_length=64, description="Run config handed to the app, as strings."
@@ -79,7 +80,7 @@ class JobParticipant(ApiModel):
 class CheckpointSpec(ApiModel):
     """When the server saves what it needs to resume."""
 
-    every_rounds: int = Field(default=1, ge=1, le=1000, description="Save after every so many rounds.")
+    every_rounds: int = Field(default=CHECKPOINT_EVERY, ge=1, le=1000, description="Save after every so many rounds.")
 
 
 class OutputStorage(ApiModel):
@@ -114,67 +115,10 @@ class OutputSpec(ApiModel):
     storage: OutputStorage | None = Field(default=None, description="A volume of the job's own, deleted with it.")
 
 
-def _platform_only(field: str, attribute: str, cel: str, default: Any, reason: str) -> Rule:
-    """A rule that `field` stays at its default, which is written before rules are checked, beside app.serverApp."""
-    return Rule(
-        cel=f"!has(self.app.serverApp) || {cel}",
-        message=f"{field} is for the platform's ServerApp: remove it or app.serverApp, which {reason}",
-        holds=lambda s: s.app.server_app is None or getattr(s, attribute) == default,
-        field=field,
-    )
-
-
 class FederatedJobSpec(ApiModel):
     """What to train, with whom, how many rounds."""
 
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.quorum) || self.quorum <= size(self.participants)",
-            message="quorum must not exceed the number of participants: lower it or add participants",
-            holds=lambda s: s.quorum is None or s.quorum <= len(s.participants),
-            field="quorum",
-        ),
-        Rule(
-            cel="!has(self.app.serverApp) || !has(self.stopWhen) || size(self.stopWhen) == 0",
-            message="stopWhen is for the platform's ServerApp: remove it or app.serverApp, which decides for itself",
-            holds=lambda s: s.app.server_app is None or not s.stop_when,
-            field="stopWhen",
-        ),
-        _platform_only(
-            "aggregation",
-            "aggregation",
-            "self.aggregation.strategy == 'FedAvg' && self.aggregation.weights == 'RecordCount'",
-            Aggregation(),
-            "aggregates itself",
-        ),
-        _platform_only(
-            "onDropout", "on_dropout", f"self.onDropout == '{_ON_DROPOUT}'", _ON_DROPOUT, "decides who is enough"
-        ),
-        _platform_only(
-            "roundTimeoutSeconds",
-            "round_timeout_seconds",
-            f"self.roundTimeoutSeconds == {_ROUND_TIMEOUT}",
-            _ROUND_TIMEOUT,
-            "waits as long as it wants",
-        ),
-        _platform_only(
-            "checkpoint",
-            "checkpoint",
-            f"self.checkpoint.everyRounds == {CheckpointSpec().every_rounds}",
-            CheckpointSpec(),
-            "keeps its own state",
-        ),
-        Rule(
-            cel=(
-                "!has(self.app.serverApp) || !has(self.app.config) || "
-                f"!('{ROUNDS_KEY}' in self.app.config) || self.app.config['{ROUNDS_KEY}'] == string(self.rounds)"
-            ),
-            message=f"app.config: {ROUNDS_KEY} must be equal to rounds: remove it, app.serverApp is told rounds",
-            holds=lambda s: s.app.server_app is None or s.app.config.get(ROUNDS_KEY, str(s.rounds)) == str(s.rounds),
-            field="app.config",
-        ),
-        unique_names("participants", "participants"),
-    )
+    RULES: ClassVar[tuple[Rule, ...]] = SPEC_RULES
 
     app: AppSpec = Field(description="The code that is trained.")
     participants: list[JobParticipant] = Field(
@@ -189,9 +133,7 @@ class FederatedJobSpec(ApiModel):
         le=MAX_PARTICIPANTS,
         description="Smallest number of participants whose updates make a round; without it all of them.",
     )
-    rounds: int = Field(
-        ge=1, le=MAX_ROUNDS, description="Number of federated rounds; told to app.serverApp as num-server-rounds."
-    )
+    rounds: int = Field(ge=1, le=MAX_ROUNDS, description="Number of federated rounds.")
     start_timeout_seconds: int = Field(
         default=300,
         ge=1,
@@ -199,10 +141,10 @@ class FederatedJobSpec(ApiModel):
         description="How long to wait for all; then start with the quorum, and fail below it.",
     )
     round_timeout_seconds: int = Field(
-        default=_ROUND_TIMEOUT, ge=1, le=86_400, description="How long a round waits for its replies."
+        default=ROUND_TIMEOUT, ge=1, le=86_400, description="How long a round waits for its replies."
     )
     on_dropout: OnDropout = Field(
-        default=_ON_DROPOUT,
+        default=ON_DROPOUT,
         description=(
             "When a round misses a participant but reaches the quorum the round counts. Below the quorum: SkipRound "
             "repeats the round with who is there (up to startTimeoutSeconds without a quorum), Wait waits for the "
