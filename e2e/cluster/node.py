@@ -51,7 +51,9 @@ def kill(cluster: Cluster, container_id: str, *, signal: str = "KILL", match: st
         pids = [pid for pid, command in processes(cluster, container_id).items() if re.search(match, command)]
     if not pids:
         raise ClusterError(f"no process of container {container_id} matches {match or 'process 1'}")
-    cluster.node_exec(["sh", "-c", f'kill -{signal} "$@"', "sh", *map(str, pids)])
+    # Of processes that come and go (a fork for each message) some may have ended since they were listed.
+    script = f'missed=1; for p in "$@"; do kill -{signal} "$p" 2>/dev/null && missed=0; done; exit $missed'
+    cluster.node_exec(["sh", "-c", script, "sh", *map(str, pids)])
     return pids
 
 
