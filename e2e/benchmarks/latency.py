@@ -1,5 +1,6 @@
 """How long a failure takes to show in the FederatedJob: from the timestamps of the objects, on a real cluster.
 
+A reason that changes without a transition of its condition (image_pull, unschedulable) is timed when it is seen.
 Needs the cluster of the end-to-end tests (it is started if it is not there). The API server keeps whole seconds.
 `scripts/bench latency`; the last line is one JSON object.
 """
@@ -137,9 +138,10 @@ def non_finite_update(federation: Federation, name: str) -> float:
 def image_pull(federation: Federation, name: str) -> float:
     """From the pod's creation to ImagePullFailed."""
     federation.submit(name, TWO, image="hanse/no-such-image@sha256:" + "0" * 64)
-    found = federation.wait_reason(name, "ParticipantsReady", "ImagePullFailed")
+    federation.wait_reason(name, "ParticipantsReady", "ImagePullFailed")
+    now = datetime.now().astimezone()
     pods = federation.kube.list("pods", selector=f"hanse.dev/job={name},hanse.dev/role=client")
-    return since(min(p["metadata"]["creationTimestamp"] for p in pods), found)
+    return (now - moment(min(p["metadata"]["creationTimestamp"] for p in pods))).total_seconds()
 
 
 def unschedulable(federation: Federation, name: str) -> float:
@@ -151,9 +153,10 @@ def unschedulable(federation: Federation, name: str) -> float:
     job["spec"]["participants"][0]["participantRef"]["name"] = "absent"
     federation.jobs.append(name)
     federation.kube.apply(job)
-    found = federation.wait_reason(name, "ParticipantsReady", "Unschedulable")
+    federation.wait_reason(name, "ParticipantsReady", "Unschedulable")
+    now = datetime.now().astimezone()
     pods = federation.kube.list("pods", OWNERS[0], f"hanse.dev/job={name}")
-    return since(pods[0]["metadata"]["creationTimestamp"], found)
+    return (now - moment(pods[0]["metadata"]["creationTimestamp"])).total_seconds()
 
 
 def out_of_memory(federation: Federation, name: str) -> float:
