@@ -68,6 +68,7 @@ def test_upgrade_and_rollback_with_a_job_running_restart_no_pod(
     assert pods(federation, name) == before, "so did the older one"
     job = federation.wait(name, "Complete", timeout=300)
     assert completed(job) == 60
+    assert sorted(r["number"] for r in job["status"]["rounds"]) == list(range(41, 61)), "the newest 20 rounds"
 
 
 def changed_operator(image: install.Image) -> dict[str, bytes]:
