@@ -137,8 +137,7 @@ def _print_next(kube: Kube, model: Path) -> None:
 
 
 def _hanse(kube: Kube, *args: str) -> None:
-    environment = {**os.environ, "KUBECONFIG": str(kube.kubeconfig)}
-    subprocess.run([str(HANSE), *args], check=False, env=environment)
+    subprocess.run([str(HANSE), *args], check=False, env=kube.environment)
 
 
 if __name__ == "__main__":

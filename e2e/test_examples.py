@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +25,7 @@ def hanse(kube: Kube, *args: str) -> str:
         [str(HANSE), *args],
         capture_output=True,
         text=True,
-        env={**os.environ, "KUBECONFIG": str(kube.kubeconfig)},
+        env=kube.environment,
         check=False,
     )
     assert done.returncode == 0, f"hanse {' '.join(args)}: {done.stdout}\n{done.stderr}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def helm(kube: Kube, *args: str) -> str:
         [str(binaries.ensure(["helm"])["helm"]), *args, "-n", OPERATOR_NAMESPACE],
         capture_output=True,
         text=True,
-        env={**os.environ, "KUBECONFIG": str(kube.kubeconfig)},
+        env=kube.environment,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -88,7 +88,7 @@ def install_chart(kube: Kube, helm: Path, values: Object, *, wait: bool = True) 
         input=json.dumps(values),
         text=True,
         capture_output=True,
-        env={**os.environ, "KUBECONFIG": str(kube.kubeconfig)},
+        env=kube.environment,
         check=False,
     )
     if done.returncode != 0:

@@ -42,6 +42,11 @@ class Kube:
     kubectl: Path
     kubeconfig: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's environment with the cluster's kubeconfig: for kubectl, helm and hanse alike."""
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
     def run(self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 120) -> str:
         """kubectl's standard output. Raises KubectlError with what it said otherwise."""
         done = subprocess.run(
@@ -50,7 +55,7 @@ class Kube:
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            env=self.environment,
             check=False,
         )
         if check and done.returncode != 0:
