@@ -12,8 +12,10 @@ from hanse.api.participant import ParticipantSpec
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.runconfig import ClientConfig, ClientDataset, RunConfig, ServerParticipant
-from hanse.cli.localpki import KeyPair, LocalCA, NodeKey, node_key
+from hanse.cli.localpki import LocalCA
 from hanse.cli.rundir import Identity, RunDirectory
+from hanse.pki.certificates import Pair
+from hanse.pki.nodekeys import NodeKey, new_node_key
 
 MODEL_FILE: Final = "model.safetensors"
 
@@ -51,7 +53,7 @@ def lay_out(
     spec = _with_local_paths(spec, output)
     job = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
     authority = LocalCA()
-    keys = [node_key() for _ in members]
+    keys = [new_node_key() for _ in members]
     server = directory.server
     _directories(server)
     _link(server.output, output)
@@ -125,15 +127,15 @@ def _directories(paths: Paths, shared: Path | None = None) -> None:
     paths.shared.mkdir()
 
 
-def _write_tls(paths: Paths, authority: bytes, pair: KeyPair) -> None:
-    (paths.tls / "ca.crt").write_bytes(authority)
-    (paths.tls / "tls.crt").write_bytes(pair.certificate)
+def _write_tls(paths: Paths, authority: str, pair: Pair) -> None:
+    (paths.tls / "ca.crt").write_text(authority)
+    (paths.tls / "tls.crt").write_text(pair.certificate)
     _private(paths.tls / "tls.key", pair.key)
 
 
-def _private(path: Path, content: bytes) -> None:
+def _private(path: Path, content: str) -> None:
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(content)
 
 

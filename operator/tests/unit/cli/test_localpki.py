@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from cryptography.x509 import verification
 
-from hanse.cli.localpki import KeyPair, LocalCA, node_key
+from hanse.cli.localpki import LocalCA
+from hanse.pki.certificates import Pair
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 
 def test_the_server_is_known_by_address_and_by_its_name_in_a_cluster() -> None:
     authority = LocalCA(NOW)
-    store = verification.Store([x509.load_pem_x509_certificate(authority.certificate)])
-    certificate = x509.load_pem_x509_certificate(authority.server("credit", "consortium").certificate)
+    store = verification.Store([x509.load_pem_x509_certificate(authority.certificate.encode())])
+    certificate = x509.load_pem_x509_certificate(authority.server("credit", "consortium").certificate.encode())
     builder = verification.PolicyBuilder().store(store).time(NOW)
     for name in (
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
@@ -33,17 +32,17 @@ def test_the_server_is_known_by_address_and_by_its_name_in_a_cluster() -> None:
 
 def test_a_client_certificate_is_for_clients_only() -> None:
     authority = LocalCA(NOW)
-    store = verification.Store([x509.load_pem_x509_certificate(authority.certificate)])
-    certificate = x509.load_pem_x509_certificate(authority.client("bank-a").certificate)
+    store = verification.Store([x509.load_pem_x509_certificate(authority.certificate.encode())])
+    certificate = x509.load_pem_x509_certificate(authority.client("bank-a").certificate.encode())
     builder = verification.PolicyBuilder().store(store).time(NOW)
     assert builder.build_client_verifier().verify(certificate, []).subjects
     with pytest.raises(verification.VerificationError):
         builder.build_server_verifier(x509.DNSName("bank-a")).verify(certificate, [])
 
 
-def _load(context: ssl.SSLContext, directory: Path, pair: KeyPair) -> None:
-    (directory / "crt").write_bytes(pair.certificate)
-    (directory / "key").write_bytes(pair.key)
+def _load(context: ssl.SSLContext, directory: Path, pair: Pair) -> None:
+    (directory / "crt").write_text(pair.certificate)
+    (directory / "key").write_text(pair.key)
     context.load_cert_chain(directory / "crt", directory / "key")
 
 
@@ -66,22 +65,13 @@ def test_mutual_tls_between_own_certificates_and_none_with_another_run(tmp_path:
     ours, theirs = LocalCA(), LocalCA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.verify_mode = ssl.CERT_REQUIRED
-    server.load_verify_locations(cadata=ours.certificate.decode())
+    server.load_verify_locations(cadata=ours.certificate)
     _load(server, tmp_path, ours.server("credit", "consortium"))
     for authority in (ours, theirs):
-        client = ssl.create_default_context(cadata=ours.certificate.decode())
+        client = ssl.create_default_context(cadata=ours.certificate)
         _load(client, tmp_path, authority.client("bank-a"))
         if authority is ours:
             _handshake(client, server)
         else:
             with pytest.raises(ssl.SSLError):
                 _handshake(client, server)
-
-
-def test_node_keys_are_p384_and_fit_together() -> None:
-    key = node_key()
-    private = load_pem_private_key(key.private, None)
-    assert isinstance(private, ec.EllipticCurvePrivateKey)
-    assert isinstance(private.curve, ec.SECP384R1)
-    assert load_pem_public_key(key.public.encode()) == private.public_key()
-    assert node_key().private != key.private
