@@ -8,8 +8,6 @@ from hanse.controller.clock import Clock
 from hanse.controller.door import Door
 from hanse.controller.manifests import client, server_objects
 from hanse.controller.observe import decode
-from hanse.controller.pki import certificates, nodekeys
-from hanse.controller.pki.certificates import Pair
 from hanse.controller.reconcile.model import (
     Action,
     Apply,
@@ -21,6 +19,8 @@ from hanse.controller.reconcile.model import (
     SetSuspend,
 )
 from hanse.controller.views import Meta, parse_meta
+from hanse.pki import certificates, nodekeys
+from hanse.pki.certificates import Pair
 
 #: A certificate outlives a client Job without a deadline of its own (7 days); a resume makes new ones.
 LEAF_DAYS = 8.0

@@ -18,7 +18,6 @@ from hanse.controller import errors, kinds
 from hanse.controller.cache import Cache
 from hanse.controller.door import Door
 from hanse.controller.manifests.client import ANNOTATION_GENERATION
-from hanse.controller.pki.nodekeys import public_key_of
 from hanse.controller.progress.store import ProgressStore
 from hanse.controller.reconcile.model import (
     Defaults,
@@ -31,6 +30,7 @@ from hanse.controller.reconcile.model import (
     Problem,
 )
 from hanse.controller.views import Custom, Meta, parse_meta
+from hanse.pki.nodekeys import public_key_of
 
 ModelT = TypeVar("ModelT", bound=ApiModel)
 

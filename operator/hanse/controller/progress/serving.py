@@ -14,8 +14,8 @@ from hanse.controller.clock import Clock
 from hanse.controller.door import Door, Json
 from hanse.controller.manifests.common import encoded
 from hanse.controller.observe import decode
-from hanse.controller.pki import certificates
-from hanse.controller.pki.certificates import Pair
+from hanse.pki import certificates
+from hanse.pki.certificates import Pair
 
 SECRET_NAME = "hanse-operator-serving"  # noqa: S105 - a name
 LEAF_DAYS = 90.0

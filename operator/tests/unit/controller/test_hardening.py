@@ -8,7 +8,7 @@ import pytest
 from hanse.api import names
 from hanse.controller import errors, kinds
 from hanse.controller.observe import decode
-from hanse.controller.pki import certificates
+from hanse.pki import certificates
 from tests.unit.controller import world
 from tests.unit.controller.rig import Rig
 

@@ -13,12 +13,12 @@ from hanse.controller.engine import SWEEP
 from hanse.controller.handlers import handle
 from hanse.controller.metrics import Metrics
 from hanse.controller.namespaces import Namespaces
-from hanse.controller.pki import certificates
 from hanse.controller.progress.serving import RENEW_BEFORE, SECRET_NAME, Serving
 from hanse.controller.queue import Key, WorkQueue
 from hanse.controller.resync import Resync
 from hanse.controller.settings import Settings
 from hanse.controller.tls import as_client_go
+from hanse.pki import certificates
 from tests.unit.controller import world
 from tests.unit.controller.world import Clock, MemoryDoor
 
