@@ -152,3 +152,19 @@ class Rig:
 
     def events(self, *, namespace: str = "consortium") -> list[str]:
         return [o["reason"] for (k, ns, _), o in self.door.objects.items() if k == "Event" and ns == namespace]
+
+    def edit(self, **spec: object) -> None:
+        """As the data scientist: kubectl edit."""
+        meta = {"name": "credit", "namespace": "consortium"}
+        self.door.put({"kind": "FederatedJob", "metadata": meta, "spec": spec})
+
+    def certificate(self, namespace: str, name: str) -> str:
+        found = self.door.find(kinds.SECRET, namespace, name)
+        assert found is not None
+        return str(found["data"]["tls.crt"])
+
+    def drop_pods(self) -> None:
+        """The kubelet has ended all pods."""
+        self.door.pods_linger = False
+        for key in [k for k in self.door.objects if k[0] == "Pod"]:
+            self.door.remove(*key)
