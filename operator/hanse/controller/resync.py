@@ -64,7 +64,7 @@ class Resync:
     async def _namespace(self, namespace: str | None) -> bool:
         try:
             for kind in kinds.WATCHED:
-                before = self._cache.keys(kind, namespace)
+                before = self._cache.known(kind, namespace)
                 found = await self._door.list(kind, namespace)
                 self._cache.replace(kind, found, before)
                 for raw in found:

@@ -46,7 +46,8 @@ def handle(event: dict[str, Any], cache: Cache, queue: WorkQueue) -> None:
     raw = event["object"]
     view = parse(raw)
     if event["type"] == "DELETED":
-        cache.remove(view.meta.kind, view.meta.namespace, view.meta.name, view.meta.uid)
+        meta = view.meta
+        cache.remove(meta.kind, meta.namespace, meta.name, meta.uid, meta.resource_version)
         if view.meta.kind == kinds.FEDERATED_JOB.kind:
             queue.add(SWEEP)
     else:

@@ -1,4 +1,4 @@
-"""The small parts: settings, cache, namespaces, resync, health, metrics, the endpoint's certificate."""
+"""The small parts: settings, namespaces, resync, health, metrics, the endpoint's certificate."""
 
 import ssl
 from datetime import timedelta
@@ -43,54 +43,6 @@ def test_no_namespace_is_all_namespaces() -> None:
 def test_missing_settings_are_named() -> None:
     with pytest.raises(ValidationError, match="gate_image"):
         Settings.from_environment({"OPERATOR_NAMESPACE": "x", "SERVER_IMAGE": "s"})
-
-
-# --- cache ---
-
-
-def versioned(version: str, **spec: Any) -> dict[str, Any]:
-    made = world.federated_job(**spec)
-    made["metadata"].update(uid="1", resourceVersion=version)
-    return made
-
-
-def test_an_older_version_does_not_replace_a_newer_one() -> None:
-    cache = Cache()
-    cache.put(versioned("10", rounds=10))
-    cache.put(versioned("9", rounds=9))
-    found = cache.custom(kinds.FEDERATED_JOB, "consortium", "credit")
-    assert found is not None
-    assert found.spec["rounds"] == 10
-
-
-def test_a_late_deletion_does_not_remove_the_next_one_of_that_name() -> None:
-    cache = Cache()
-    made = versioned("10")
-    made["metadata"]["uid"] = "2"
-    cache.put(made)
-    cache.remove("FederatedJob", "consortium", "credit", "1")
-    assert cache.custom(kinds.FEDERATED_JOB, "consortium", "credit") is not None
-
-
-def test_a_list_removes_what_was_there_before_it_and_keeps_what_came_meanwhile() -> None:
-    cache = Cache()
-    cache.put(versioned("1"))
-    before = cache.keys(kinds.FEDERATED_JOB, "consortium")
-    later = versioned("5", name="later")
-    cache.put(later)
-    cache.replace(kinds.FEDERATED_JOB, [], before)
-    assert cache.custom(kinds.FEDERATED_JOB, "consortium", "credit") is None
-    assert cache.custom(kinds.FEDERATED_JOB, "consortium", "later") is not None
-
-
-def test_the_index_by_job_follows() -> None:
-    cache = Cache()
-    made = world.claim("bank-a")
-    made.update(kind="Pod", metadata={"name": "p", "namespace": "x", "uid": "1", "labels": {"hanse.dev/job-uid": "u"}})
-    cache.put(made)
-    assert len(cache.pods_of(kinds.POD, "u", "x")) == 1
-    cache.remove("Pod", "x", "p", "1")
-    assert cache.pods_of(kinds.POD, "u", "x") == []
 
 
 # --- dispatch ---
