@@ -15,6 +15,22 @@ IMAGES_ALL="$IMAGES_DEFAULT trainer-gpu"
 IMAGES_SUITE=trixie
 IMAGES_KEPT=2 # archives of one image: the current one, and the one that a running cluster may still be importing
 
+# buildah's storage lies beside what is made from it: a layer that it remembers and the layout lacks fails the build
+# ("locating new copy of image"), and who deletes the cache has deleted all of it.
+images_storage() {
+  local run=/run
+  [ -w "$run" ] || run=${XDG_RUNTIME_DIR:-$IMAGES_CACHE}
+  export CONTAINERS_STORAGE_CONF=$IMAGES_CACHE/storage.conf
+  cat >"$IMAGES_WORK/storage.conf" <<EOF
+[storage]
+driver = "overlay"
+graphroot = "$IMAGES_CACHE/storage"
+runroot = "$run/hanse-images-$(printf %s "$IMAGES_CACHE" | sha256sum | cut -c1-8)"
+EOF
+  cmp -s "$IMAGES_WORK/storage.conf" "$CONTAINERS_STORAGE_CONF" || cp "$IMAGES_WORK/storage.conf" "$CONTAINERS_STORAGE_CONF"
+}
+images_storage
+
 # --- what is on this host ---------------------------------------------------------------------------------------
 
 # docker where an engine answers, else buildah, which needs none. HANSE_IMAGE_ENGINE decides it by hand.
