@@ -6,13 +6,14 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from hanse.api.podsecurity import container_security, pod_security
+
 Object = dict[str, Any]
 COORDINATOR = "consortium"
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/warn": "restricted",
 }
-USER = 65532
 
 
 def namespace(name: str) -> Object:
@@ -90,22 +91,12 @@ def load_job(name: str, namespace: str, config_map: str, claim_name: str, image:
         "image": image,
         "command": ["sh", "-c", "cp -L /from/* /to/ && ls -l /to"],
         "volumeMounts": [{"name": "from", "mountPath": "/from"}, {"name": "to", "mountPath": "/to"}],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
     }
     pod = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "containers": [container],
         "volumes": [
             {"name": "from", "configMap": {"name": config_map}},

@@ -15,11 +15,11 @@ from typing import IO, Any, Final
 
 from hanse.api import names
 from hanse.api.job import FederatedJobStatus, ModelStatus
+from hanse.api.podsecurity import container_security, pod_security
 from hanse.cli.errors import ClusterError, ModelError
 from hanse.cli.kube import Cluster
 from hanse.cli.watch import status_of
 
-_USER: Final = 65532
 _LIFE_SECONDS: Final = 1800
 _START_SECONDS: Final = 120
 _MOUNT: Final = "/model"
@@ -82,25 +82,14 @@ def reader_pod(namespace: str, name: str, job: str, model: ModelStatus, image: s
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "fsGroup": _USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": pod_security(),
             "containers": [
                 {
                     "name": "reader",
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python3", "-c", _IDLE],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": container_security(),
                     "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
                     "volumeMounts": [{"name": "model", "mountPath": _MOUNT, "readOnly": True}],
                 }

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from hanse.api import names
 from hanse.api.conditions import JobCondition
+from hanse.api.podsecurity import container_security, pod_security
 
 Json = dict[str, Any]
 
@@ -146,21 +147,12 @@ def _seed(name: str, namespace: str, settings: Settings) -> Json:
         "command": ["python3", "-c", "open('/data/numbers.csv', 'w').write('number\\n1\\n')"],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
     }
     pod = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "containers": [container],
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}],
     }

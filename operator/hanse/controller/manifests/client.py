@@ -10,6 +10,7 @@ from hanse.api import names
 from hanse.api.participant import Dataset, PodTemplate
 from hanse.api.participation import ParticipationSpec
 from hanse.api.paths import Paths
+from hanse.api.podsecurity import pod_security
 from hanse.api.runconfig import ClientConfig
 from hanse.controller.kinds import PARTICIPATION
 from hanse.controller.manifests import common
@@ -91,7 +92,7 @@ def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTem
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": common.GRACE_SECONDS,
-        "securityContext": common.pod_security(),
+        "securityContext": pod_security(),
         "initContainers": [_app_check(spec), _gate(spec)],
         "containers": [_trainer(spec, template)],
         "volumes": _volumes(meta, dataset),

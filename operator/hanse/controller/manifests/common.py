@@ -1,16 +1,16 @@
-"""What all manifests share: metadata, owners, and what `restricted` Pod Security asks of pods and containers."""
+"""What all manifests share: metadata, owners, containers, failure policy."""
 
 import base64
 from typing import Any, Final
 
 from hanse.api import exitcodes, names
 from hanse.api.exitcodes import ExitCode
+from hanse.api.podsecurity import container_security
 from hanse.controller.kinds import Kind
 from hanse.controller.views import Meta
 
 Manifest = dict[str, Any]
 
-USER: Final = 65532
 GRACE_SECONDS: Final = 10
 DEFAULT_MODE: Final = 0o440
 TMP_SIZE: Final = "1Gi"
@@ -44,28 +44,6 @@ def labels(*, job: str, namespace: str, uid: str, **more: str) -> dict[str, str]
         names.LABEL_JOB_NAMESPACE: namespace,
         names.LABEL_JOB_UID: uid,
         **more,
-    }
-
-
-def pod_security() -> Manifest:
-    """securityContext of a pod."""
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
-def container_security() -> Manifest:
-    """securityContext of a container."""
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "capabilities": {"drop": ["ALL"]},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from hanse.api import names
 from hanse.api.job import FederatedJobSpec, FrozenImages
 from hanse.api.paths import Paths
+from hanse.api.podsecurity import pod_security
 from hanse.controller.kinds import FEDERATED_JOB
 from hanse.controller.manifests import common
 from hanse.controller.manifests.common import Manifest, mount
@@ -54,7 +55,7 @@ def _pod(job: Meta, spec: FederatedJobSpec, images: FrozenImages) -> Manifest:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": common.GRACE_SECONDS,
-        "securityContext": common.pod_security(),
+        "securityContext": pod_security(),
         "initContainers": [_superlink(images), _front(images)],
         "containers": [_launcher(spec, images)],
         "volumes": _volumes(job, spec),
