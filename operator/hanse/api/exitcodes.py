@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     DATASET_INVALID = 68
     OUT_OF_MEMORY = 69
     SERVER_LOST = 70
-    GATE_LOST = 71
+    GATE_FAILED = 71
     QUORUM_NOT_REACHED = 72
     QUORUM_LOST = 73
     FEATURE_MISMATCH = 74
@@ -35,31 +35,13 @@ class ExitCode(IntEnum):
     INTERNAL_ERROR = 99
 
 
-REASONS: Final[dict[ExitCode, Reason]] = {
-    ExitCode.CONFIG_INVALID: Reason.CONFIG_INVALID,
-    ExitCode.APP_IMPORT_FAILED: Reason.APP_IMPORT_FAILED,
-    ExitCode.FLOWER_VERSION_MISMATCH: Reason.FLOWER_VERSION_MISMATCH,
-    ExitCode.DATASET_NOT_FOUND: Reason.DATASET_NOT_FOUND,
-    ExitCode.DATASET_INVALID: Reason.DATASET_INVALID,
-    ExitCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
-    ExitCode.SERVER_LOST: Reason.SERVER_LOST,
-    ExitCode.GATE_LOST: Reason.GATE_FAILED,
-    ExitCode.QUORUM_NOT_REACHED: Reason.QUORUM_NOT_REACHED,
-    ExitCode.QUORUM_LOST: Reason.QUORUM_LOST,
-    ExitCode.FEATURE_MISMATCH: Reason.FEATURE_MISMATCH,
-    ExitCode.BACKOFF_LIMIT_EXCEEDED: Reason.BACKOFF_LIMIT_EXCEEDED,
-    ExitCode.PARTICIPANT_DROPPED: Reason.PARTICIPANT_DROPPED,
-    ExitCode.SERVER_APP_FAILED: Reason.SERVER_APP_FAILED,
-    ExitCode.DRAINED: Reason.DRAINED,
-    ExitCode.CHECKPOINT_INVALID: Reason.CHECKPOINT_INVALID,
-    ExitCode.OUTPUT_FAILED: Reason.OUTPUT_FAILED,
-    ExitCode.INTERNAL_ERROR: Reason.INTERNAL_ERROR,
-}
+#: Each code has the reason of its name.
+REASONS: Final[dict[ExitCode, Reason]] = {code: Reason[code.name] for code in ExitCode if code is not ExitCode.COMPLETE}
 
 #: Retrying changes nothing: the Job fails at once.
 PERMANENT: Final[frozenset[ExitCode]] = frozenset(REASONS) - {
     ExitCode.SERVER_LOST,
-    ExitCode.GATE_LOST,
+    ExitCode.GATE_FAILED,
     ExitCode.DRAINED,
     ExitCode.INTERNAL_ERROR,
 }

@@ -24,18 +24,8 @@ class ReplyCode(IntEnum):
     DATASET_INVALID = 1104
 
 
-REASONS: Final[dict[ReplyCode, Reason]] = {
-    ReplyCode.APP_ERROR: Reason.APP_ERROR,
-    ReplyCode.TRAINER_DIED: Reason.TRAINER_DIED,
-    ReplyCode.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
-    ReplyCode.DRAINED: Reason.DRAINED,
-    ReplyCode.GATE_RESTARTED: Reason.GATE_RESTARTED,
-    ReplyCode.ROUND_TIMEOUT: Reason.ROUND_TIMEOUT,
-    ReplyCode.NON_FINITE_UPDATE: Reason.NON_FINITE_UPDATE,
-    ReplyCode.NON_FINITE_METRIC: Reason.NON_FINITE_METRIC,
-    ReplyCode.UPDATE_MISMATCH: Reason.UPDATE_MISMATCH,
-    ReplyCode.DATASET_INVALID: Reason.DATASET_INVALID,
-}
+#: Each code has the reason of its name.
+REASONS: Final[dict[ReplyCode, Reason]] = {code: Reason[code.name] for code in ReplyCode}
 
 
 def reason_for(code: int) -> Reason:

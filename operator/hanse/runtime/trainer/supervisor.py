@@ -85,7 +85,7 @@ class Supervisor:
         pause, since = CONNECT_FIRST, time.monotonic()
         while (found := connect(self._paths.shared)) is None:
             if time.monotonic() - since > self._config.server_lost_seconds:
-                raise TrainerExit(ExitCode.GATE_LOST, "the gate has not been there for serverLostSeconds")
+                raise TrainerExit(ExitCode.GATE_FAILED, "the gate has not been there for serverLostSeconds")
             self._wait(pause)
             pause = min(pause * 2, CONNECT_MOST)
         connection, answer = found

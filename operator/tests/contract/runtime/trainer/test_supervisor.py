@@ -258,7 +258,7 @@ def test_a_trainer_that_the_gate_refuses_says_why(tmp_path: Path) -> None:
 def test_without_a_gate_the_trainer_gives_up(tmp_path: Path) -> None:
     trainer = Trainer(tmp_path, server_lost_seconds=1)
     (trainer.paths.shared / "gate.sock").unlink()
-    assert trainer.end() == ExitCode.GATE_LOST
+    assert trainer.end() == ExitCode.GATE_FAILED
 
 
 @pytest.mark.parametrize(
