@@ -141,7 +141,8 @@ def _openssh_key(rig: Rig, index: int) -> Path:
     """The node's key in the form that flower-supernode reads."""
     path = rig.root / f"supernode-{index}.key"
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH
-    path.write_bytes(rig.node_keys[index].private_bytes(encoding, form, serialization.NoEncryption()))
+    key = serialization.load_pem_private_key(rig.node_keys[index].private.encode(), password=None)
+    path.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
     return path
 
 

@@ -1,8 +1,6 @@
 """A server pod without Kubernetes: one directory as root, own CA, real processes. For tests and benchmarks."""
 
 import contextlib
-import datetime
-import ipaddress
 import os
 import signal
 import socket
@@ -12,87 +10,43 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hanse.api.job import Aggregation
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.progress import Progress
 from hanse.api.runconfig import RunConfig, ServerParticipant
+from hanse.pki import certificates
+from hanse.pki.nodekeys import new_node_key
 
 _SOURCES = str(Path(__file__).parents[4])
-_DAY = datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Authority:
     """A CA that lives as long as the test."""
 
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
+    pair: certificates.Pair
 
     @classmethod
     def make(cls) -> "Authority":
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        certificate = (
-            _builder(name, name, key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        return cls(key, certificate)
+        return cls(certificates.new_authority("test CA", datetime.now(UTC), days=1))
 
     def issue(self, directory: Path, common_name: str, *, server: bool) -> None:
         """ca.crt, tls.crt and tls.key in `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP256R1())
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = (
-            _builder(
-                x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]),
-                self.certificate.subject,
-                key.public_key(),
-            )
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-        )
-        if server:
-            names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        certificate = builder.sign(self.key, hashes.SHA256())
-        (directory / "ca.crt").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        (directory / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (directory / "tls.key").write_bytes(_private_pem(key))
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
-    )
-
-
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+        usage = certificates.SERVER if server else certificates.CLIENT
+        sans = ("localhost", "127.0.0.1") if server else (common_name,)
+        made = certificates.issue(self.pair, common_name, datetime.now(UTC), sans=sans, usage=usage, days=1)
+        (directory / "ca.crt").write_text(self.pair.certificate)
+        (directory / "tls.crt").write_text(made.certificate)
+        (directory / "tls.key").write_text(made.key)
 
 
 def free_port() -> int:
@@ -123,7 +77,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         self.authority = Authority.make()
-        self.node_keys = [ec.generate_private_key(ec.SECP384R1()) for _ in range(self.clients)]
+        self.node_keys = [new_node_key() for _ in range(self.clients)]
         self.paths = Paths(self.root / "server")
         for directory in (self.paths.config, self.paths.shared, self.paths.state, self.paths.output):
             directory.mkdir(parents=True, exist_ok=True)
@@ -141,7 +95,7 @@ class Rig:
             "job": JobRef(namespace="consortium", name="job", uid="00000000-0000-4000-8000-000000000001"),
             "client_app": "app:app",
             "participants": [
-                ServerParticipant(name=f"p{i}", index=i, public_key=self.public_pem(i)) for i in range(self.clients)
+                ServerParticipant(name=f"p{i}", index=i, public_key=key.public) for i, key in enumerate(self.node_keys)
             ],
             "quorum": self.clients,
             "rounds": 3,
@@ -152,18 +106,10 @@ class Rig:
             "superlink_port": free_port(),
         }
 
-    def public_pem(self, index: int) -> str:
-        encoded = (
-            self.node_keys[index]
-            .public_key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        )
-        return encoded.decode()
-
     def node_key_file(self, index: int) -> Path:
         """The node's private key as a file, in the form that the gate reads."""
         path = self.root / f"node-{index}.key"
-        path.write_bytes(_private_pem(self.node_keys[index]))
+        path.write_text(self.node_keys[index].private)
         return path
 
     def start(self, name: str, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
