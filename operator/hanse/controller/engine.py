@@ -13,7 +13,7 @@ from hanse.controller.cache import Cache
 from hanse.controller.clock import Clock
 from hanse.controller.door import Door
 from hanse.controller.events import Recorder
-from hanse.controller.execute import AuthorityMissing, Executor
+from hanse.controller.execute import Executor
 from hanse.controller.kinds import Kind
 from hanse.controller.log import get_logger
 from hanse.controller.metrics import Metrics
@@ -67,7 +67,7 @@ class Engine:
         except errors.Conflict:
             # Somebody wrote in between; the watch brings what they wrote.
             self._queue.add(key, 0.2)
-        except (errors.ApiProblem, AuthorityMissing) as error:
+        except errors.ApiProblem as error:
             _log.warning("visit failed", error=str(error), error_type=type(error).__name__)
             self._metrics.failed(key.kind)
             return False
@@ -83,6 +83,7 @@ class Engine:
     async def _visit(self, key: Key) -> None:
         if key == SWEEP:
             await self._sweep()
+            self._observer.keep({job.meta.uid for job in self._cache.customs(kinds.FEDERATED_JOB)})
             return
         kind = kinds.BY_NAME[key.kind]
         view = self._cache.custom(kind, key.namespace, key.name)
@@ -161,5 +162,8 @@ def _problem(error: errors.ApiProblem) -> Problem:
         return Problem(reason, clip_message(text), error.namespace)
     if isinstance(error, errors.NotAsked):
         return Problem(Reason.NAMESPACE_NOT_ALLOWED, clip_message(str(error)), error.namespace)
+    if isinstance(error, errors.Taken | errors.AuthorityLost):
+        reason = Reason.NAME_TAKEN if isinstance(error, errors.Taken) else Reason.AUTHORITY_LOST
+        return Problem(reason, clip_message(str(error)), error.namespace)
     text = f"{error.kind} {error.namespace}/{error.name}: {error}"
     return Problem(Reason.INTERNAL_ERROR, clip_message(text), error.namespace)

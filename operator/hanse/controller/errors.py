@@ -5,9 +5,11 @@
     ├── Conflict               409: somebody else wrote in between; read again
     ├── Gone                   404 where the object had to exist
     ├── Invalid                400 or 422: our own manifest is wrong
-    └── NotAsked               our own refusal: a Participation names a job that does not list it
+    ├── NotAsked               our own refusal: a Participation names a job that does not list it
+    ├── Taken                  what we would create is there already, and belongs to something else
+    └── AuthorityLost          the job's CA Secret is gone, or is not the one that its clients trust
 
-Made by `hanse.controller.cluster` (NotAsked by the executor), handled by the engine.
+Made by `hanse.controller.cluster` (the last three by the executor), handled by the engine.
 """
 
 
@@ -43,3 +45,11 @@ class Invalid(ApiProblem):
 
 class NotAsked(ApiProblem):
     """The job does not ask this participant."""
+
+
+class Taken(ApiProblem):
+    """The name is another owner's."""
+
+
+class AuthorityLost(ApiProblem):
+    """There is no key any more to sign this job's certificates with."""

@@ -8,6 +8,7 @@ from hanse.controller.clock import Clock
 from hanse.controller.door import Door
 from hanse.controller.manifests import client, server_objects
 from hanse.controller.observe import decode
+from hanse.controller.reconcile import authority
 from hanse.controller.reconcile.model import (
     Action,
     Apply,
@@ -16,6 +17,7 @@ from hanse.controller.reconcile.model import (
     EnsureAuthority,
     EnsureIdentity,
     EnsureServerTls,
+    Manifest,
     SetSuspend,
 )
 from hanse.controller.views import Meta, parse_meta
@@ -28,10 +30,6 @@ LEAF_DAYS = 8.0
 MARGIN_DAYS = 1.0
 #: Kinds whose answers the cache keeps, so that the next visit sees what this one did.
 _CACHED = frozenset(kind.kind for kind in kinds.WATCHED)
-
-
-class AuthorityMissing(Exception):
-    """The job's CA Secret is not there (yet): try again."""
 
 
 class Executor:
@@ -55,7 +53,7 @@ class Executor:
             case Apply(manifest):
                 self._keep(await self._door.apply(manifest))
             case Create(manifest):
-                self._keep(await self._door.create(manifest))
+                self._keep(await self._create(manifest))
             case Delete(kind, namespace, name):
                 await self._door.delete(kinds.BY_NAME[kind], namespace, name)
             case SetSuspend(namespace, name, suspend):
@@ -66,6 +64,17 @@ class Executor:
         if answer is not None and answer.get("kind") in _CACHED:
             self._cache.put(answer)
 
+    async def _create(self, manifest: Manifest) -> Manifest | None:
+        """What is there afterwards: the cache may have missed it, and would ask for it again and again."""
+        kind, meta = kinds.BY_NAME[manifest["kind"]], parse_meta(manifest)
+        made = await self._door.create(manifest)
+        found = made or await self._door.get(kind, meta.namespace, meta.name)
+        if found is not None and parse_meta(found).owner_uid != meta.owner_uid:
+            where = f"{kind.kind} {meta.namespace}/{meta.name}"
+            text = f"{where} is there already and is not this job's: delete it, or give the job another name"
+            raise errors.Taken(text, kind=kind.kind, namespace=meta.namespace, name=meta.name)
+        return found
+
     async def _authority(self, job: Meta) -> None:
         """Index entry first: a CA Secret without one would never be swept."""
         await self._door.apply(server_objects.build_ca_index(job, self._namespace))
@@ -73,33 +82,36 @@ class Executor:
         secret = server_objects.build_ca_secret(job, self._namespace, certificate=pair.certificate, key=pair.key)
         await self._door.create(secret)
 
-    async def _load_authority(self, job_uid: str) -> Pair:
-        raw = await self._door.get(kinds.SECRET, self._namespace, names.ca_secret_name(job_uid))
-        if raw is None:
-            raise AuthorityMissing(f"Secret {names.ca_secret_name(job_uid)} is not there")
-        return Pair(certificate=decode(raw, "tls.crt"), key=decode(raw, "tls.key"))
+    async def _load_authority(self, job_uid: str, of: Meta, trusted: str = "") -> Pair:
+        name = names.ca_secret_name(job_uid)
+        raw = await self._door.get(kinds.SECRET, self._namespace, name)
+        pair = Pair(certificate=decode(raw, "tls.crt"), key=decode(raw, "tls.key")) if raw is not None else None
+        if pair is None or (trusted and pair.certificate != trusted):
+            text = authority.lost_hint(self._namespace, job_uid)
+            raise errors.AuthorityLost(text, kind="Secret", namespace=of.namespace, name=name)
+        return pair
 
     async def _server_tls(self, job: Meta, active_seconds: int | None) -> None:
-        authority = await self._load_authority(job.uid)
+        signer = await self._load_authority(job.uid, job)
         host = names.server_host(job.name, job.namespace)
         # gates use the host; front, SuperLink and launcher reach each other over loopback
         sans = (host, f"{host}.cluster.local", names.server_name(job.name), "localhost", "127.0.0.1")
         days = _leaf_days(active_seconds)
-        pair = certificates.issue(authority, host, self._clock.now(), sans=sans, usage=certificates.SERVER, days=days)
+        pair = certificates.issue(signer, host, self._clock.now(), sans=sans, usage=certificates.SERVER, days=days)
         await self._door.apply(
-            server_objects.build_server_tls(job, ca=authority.certificate, certificate=pair.certificate, key=pair.key)
+            server_objects.build_server_tls(job, ca=signer.certificate, certificate=pair.certificate, key=pair.key)
         )
 
     async def _identity(self, action: EnsureIdentity) -> None:
         """The SuperNode key stays the same for the job's life: it is what the server knows the participant by."""
         meta, spec = action.participation, action.spec
         await self._check_asked(meta, spec)
-        authority = await self._load_authority(spec.job_ref.uid)
+        signer = await self._load_authority(spec.job_ref.uid, meta, spec.plan.ca_certificate)
         raw = await self._door.get(kinds.SECRET, meta.namespace, names.client_name(meta.name))
         node_key = decode(raw, "node.key") if raw is not None else ""
         san = f"{spec.plan.participant}.{spec.job_ref.name}.{spec.job_ref.namespace}.participant.hanse.dev"
         pair = certificates.issue(
-            authority,
+            signer,
             spec.plan.participant,
             self._clock.now(),
             sans=(san,),

@@ -4,7 +4,7 @@ Called by the engine.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -29,7 +29,7 @@ from hanse.controller.reconcile.model import (
     ParticipationView,
     Problem,
 )
-from hanse.controller.views import Custom, Meta, parse_meta
+from hanse.controller.views import Custom, JobView, Meta, parse_meta
 from hanse.pki.nodekeys import public_key_of
 
 ModelT = TypeVar("ModelT", bound=ApiModel)
@@ -43,11 +43,20 @@ class Observer:
         self._door = door
         self._progress = progress
         self._defaults = defaults
-        #: CA certificates by job uid: they never change while a job lives.
+        #: CA certificates by job uid, for jobs whose server is there: they need no other.
         self._authorities: dict[str, str] = {}
-        #: uids of Participations that a live GET no longer found.
-        self._gone: set[str] = set()
+        #: uids of Participations that a live GET no longer found, by job uid.
+        self._gone: dict[str, set[str]] = {}
         self.operator_ca = ""
+
+    def keep(self, job_uids: Set[str]) -> None:
+        """Forget what is known of all other jobs. Nothing is lost by it but a few calls."""
+        self._authorities = {uid: found for uid, found in self._authorities.items() if uid in job_uids}
+        self._gone = {uid: found for uid, found in self._gone.items() if uid in job_uids}
+
+    def remembered(self) -> int:
+        """Of how many jobs something is known."""
+        return len(self._authorities.keys() | self._gone.keys())
 
     async def job(self, view: Custom, problem: Problem | None) -> ObservedJob:
         """Everything about a FederatedJob."""
@@ -57,6 +66,7 @@ class Observer:
         finished = any(c.status == "True" for c in status.conditions if c.type in ("Complete", "Failed"))
         started = status.start_time is not None
         fresh = spec is not None and not started
+        server_job = _owned(self._cache.job(meta.namespace, names.server_name(meta.name)), meta)
         return ObservedJob(
             meta=meta,
             defaults=self._defaults,
@@ -67,8 +77,8 @@ class Observer:
             claims=await self._claims(meta.namespace, spec) if fresh and spec is not None else {},
             participations=self._participations(meta, spec, status),
             left=await self._left(meta, spec, status) if started and not finished else frozenset(),
-            ca_certificate=await self._authority(meta.uid) if started and not finished else None,
-            server_job=self._cache.job(meta.namespace, names.server_name(meta.name)),
+            ca_certificate=await self._authority(meta.uid, server_job) if started and not finished else None,
+            server_job=server_job,
             server_pods=tuple(
                 pod
                 for pod in self._cache.pods_of(kinds.POD, meta.uid, meta.namespace)
@@ -146,8 +156,9 @@ class Observer:
                 continue
             namespace = member.participant_ref.namespace
             name = names.participation_name(meta.name, member.name, meta.uid)
-            if uid in self._gone or not await self._is_there(namespace, name, uid):
-                self._gone.add(uid)
+            known = self._gone.get(meta.uid, set())
+            if uid in known or not await self._is_there(namespace, name, uid):
+                self._gone[meta.uid] = {*known, uid}
                 gone.add(member.name)
         return frozenset(gone)
 
@@ -161,13 +172,16 @@ class Observer:
             return True  # a Role that was taken away is no farewell
         return raw is not None and parse_meta(raw).uid == uid
 
-    async def _authority(self, job_uid: str) -> str | None:
-        if job_uid not in self._authorities:
-            namespace = self._defaults.operator_namespace
-            raw = await self._door.get(kinds.SECRET, namespace, names.ca_secret_name(job_uid))
-            if raw is None:
-                return None
-            self._authorities[job_uid] = decode(raw, "tls.crt")
+    async def _authority(self, job_uid: str, server_job: JobView | None) -> str | None:
+        """Live while certificates have to be signed: what was once read may be gone."""
+        known = self._authorities.get(job_uid)
+        if known is not None and server_job is not None:
+            return known
+        raw = await self._door.get(kinds.SECRET, self._defaults.operator_namespace, names.ca_secret_name(job_uid))
+        if raw is None:
+            self._authorities.pop(job_uid, None)
+            return None
+        self._authorities[job_uid] = decode(raw, "tls.crt")
         return self._authorities[job_uid]
 
     async def participation(self, view: Custom, problem: Problem | None) -> ObservedParticipation | None:
@@ -176,7 +190,7 @@ class Observer:
         if spec is None:
             return None
         meta = view.meta
-        client_job = self._cache.job(meta.namespace, names.client_name(meta.name))
+        client_job = _owned(self._cache.job(meta.namespace, names.client_name(meta.name)), meta)
         return ObservedParticipation(
             meta=meta,
             spec=spec,
@@ -222,6 +236,11 @@ class Observer:
             status=parse_status(ParticipantStatus, view.status),
             claims={name: await self._claim(view.meta.namespace, name) for name in sorted(wanted)},
         )
+
+
+def _owned(job: JobView | None, owner: Meta) -> JobView | None:
+    """A Job of that name may still be an earlier owner's, on its way out."""
+    return job if job is not None and job.meta.owner_uid == owner.uid else None
 
 
 def decode(secret: Mapping[str, Any], key: str) -> str:

@@ -9,10 +9,11 @@ from hanse.api.participation import JobRef, LocalParticipantRef, ParticipationPl
 from hanse.api.planhash import canonical_hash
 from hanse.api.runconfig import ProgressTarget, RunConfig, ServerParticipant
 from hanse.controller.manifests import client, server, server_objects
+from hanse.controller.reconcile import authority
 from hanse.controller.reconcile.deadline import CLIENT_GRACE_SECONDS
 from hanse.controller.reconcile.draft import Draft
 from hanse.controller.reconcile.members import Member
-from hanse.controller.reconcile.model import Apply, Create, EnsureAuthority, EnsureServerTls, SetSuspend
+from hanse.controller.reconcile.model import Apply, Create, EnsureServerTls, SetSuspend
 from hanse.controller.views import JobView
 
 #: A Job without a pod for so long was refused one (quota, Pod Security): the reason is in the Job's events.
@@ -23,9 +24,7 @@ FIRST_POD = timedelta(seconds=60)
 def ensure(draft: Draft, spec: FederatedJobSpec, members: list[Member]) -> None:
     """Ask for what is missing. Everything that exists is left as it is: its builder may be newer than it."""
     observed = draft.observed
-    if observed.ca_certificate is None:
-        draft.actions.append(EnsureAuthority(observed.meta))
-        draft.wake(0)
+    if authority.ensure(draft) is None:
         return
     by_name = {m.name: m for m in members}
     for index, member in enumerate(spec.participants):
@@ -82,9 +81,10 @@ def _server(draft: Draft, spec: FederatedJobSpec, members: dict[str, Member]) ->
     images, meta = observed.status.images, observed.meta
     assert images is not None  # frozen with startTime
     draft.actions += [
-        EnsureServerTls(meta, spec.active_deadline_seconds),
+        # First what may still be there of an earlier job of this name.
         Create(server_objects.build_state_claim(meta, spec)),
         Create(server_objects.build_service(meta)),
+        EnsureServerTls(meta, spec.active_deadline_seconds),
         Apply(server_objects.build_operator_ca(meta, observed.operator_ca)),
         Apply(server_objects.build_run_config(meta, run_config(draft, spec, list(registered.values())))),
         Create(server.build_server_job(meta, spec, images)),

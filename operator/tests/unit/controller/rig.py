@@ -43,7 +43,7 @@ class Rig:
         self.queue = WorkQueue(self.clock)
         self.progress = ProgressStore()
         self.metrics = Metrics()
-        observer = Observer(self.cache, self.door, self.progress, DEFAULTS)
+        self.observer = observer = Observer(self.cache, self.door, self.progress, DEFAULTS)
         observer.operator_ca = "CA"
         self.engine = Engine(
             cache=self.cache,
