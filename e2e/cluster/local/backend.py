@@ -5,7 +5,6 @@ Used through `registry.open_cluster`.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ from e2e.cluster.local.diagnosis import diagnose
 from e2e.cluster.local.files import write_files
 from e2e.cluster.local.init import answers
 from e2e.cluster.local.layout import Layout
-from e2e.cluster.paths import cache_dir, cluster_dir, clusters_dir
+from e2e.cluster.paths import cache_dir, cluster_dir, clusters_dir, locked
 from e2e.cluster.proc import run, wait_for, which
 
 _NODE_PATH = f"/api/v1/nodes/{at.NODE_NAME}"
@@ -161,7 +160,7 @@ class LocalCluster:
 
     def _claim_layout(self) -> Layout:
         """Take a free subnet and write it down, before anything is made that `down` must find."""
-        with _locked(clusters_dir() / ".lock"):
+        with locked(clusters_dir() / ".lock"):
             routes = run([which("ip"), "-4", "route", "show", "table", "all"]).stdout
             index = at.first_free_index(at.used_indexes(), routes)
             path = at.state_file(self.name)
@@ -217,7 +216,7 @@ class LocalCluster:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """One `up` or `down` of a cluster at a time; the kernel lets go of it when its holder dies."""
-        with _locked(clusters_dir() / f".{self.name}.lock"):
+        with locked(clusters_dir() / f".{self.name}.lock"):
             yield
 
 
@@ -230,11 +229,3 @@ def is_ready(node: dict[str, Any] | None) -> bool:
 def _has_default_account(api: KubeApi) -> bool:
     """Pods are refused until the controller manager has made it."""
     return api.find("/api/v1/namespaces/default/serviceaccounts/default") is not None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

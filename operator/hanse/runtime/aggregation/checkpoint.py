@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from hanse.runtime.aggregation.arrays import Arrays
-from hanse.runtime.aggregation.files import UnsupportedDtypeError, replace_file, safetensors_bytes, sync_directory
+from hanse.runtime.aggregation.files import UnsupportedDtypeError, safetensors_bytes
+from hanse.runtime.durable import replace_file, sync_directory
 
 _MAGIC: Final = b"HANSECP1"
 _HEAD: Final = len(_MAGIC) + 32

@@ -1,11 +1,9 @@
-"""Files that survive a crash, and the safetensors layout; used by checkpoints and model files.
+"""The safetensors layout; used by checkpoints and model files.
 
 The writer is ours because the library orders a file's metadata at random: equal models must have equal digests.
 """
 
 import json
-import os
-from pathlib import Path
 
 from hanse.runtime.aggregation.arrays import Arrays, plain
 
@@ -47,29 +45,3 @@ def safetensors_bytes(arrays: Arrays, metadata: dict[str, str]) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return b"".join([len(text).to_bytes(8, "little"), text, *chunks])
-
-
-def replace_file(path: Path, content: bytes, *, keep: Path | None = None) -> None:
-    """Write `content` to `path` so that a crash leaves the old file or the new one, never a part.
-
-    With `keep` the old file stays there. Raises OSError.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if keep is not None and path.exists():
-        path.replace(keep)
-    temporary.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """A rename is on disk only once its directory is."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

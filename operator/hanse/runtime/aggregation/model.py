@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 
 from hanse.api.progress import ModelFile
 from hanse.runtime.aggregation.arrays import Arrays, arrays_digest
-from hanse.runtime.aggregation.files import UnsupportedDtypeError, replace_file, safetensors_bytes
+from hanse.runtime.aggregation.files import UnsupportedDtypeError, safetensors_bytes
+from hanse.runtime.durable import replace_file
 
 __all__ = ["ModelFileError", "arrays_digest", "read_model", "write_model"]
 

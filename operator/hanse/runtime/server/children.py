@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
+from hanse.runtime.reaper import reap
+
 
 @dataclass
 class Child:
@@ -86,12 +88,6 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Collect everything that has ended: our children, and orphans that became ours because we are PID 1."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in reap():
             if (child := self._children.pop(pid, None)) is not None:
                 child.status = status

@@ -3,8 +3,6 @@
 It decides what counts against backoffLimit: a run that neither ended nor was marked as disrupted was lost.
 """
 
-import os
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hanse.api.exitcodes import ExitCode
 from hanse.api.paths import Paths
 from hanse.api.progress import Progress
+from hanse.runtime.durable import replace_file
 
 End = Literal["complete", "failed", "crash", "lost", "disruption"]
 
@@ -94,19 +93,4 @@ class Journal:
         self._write()
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("w") as file:
-            file.write(self.content.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        _sync(self._path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        replace_file(self._path, self.content.model_dump_json().encode())

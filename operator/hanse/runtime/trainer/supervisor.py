@@ -19,12 +19,12 @@ from hanse.api.paths import Paths
 from hanse.api.replies import ReplyCode
 from hanse.api.runconfig import ClientConfig
 from hanse.runtime.gate.frames import Connection, Frame, FrameError
+from hanse.runtime.reaper import adopt_orphans, kill_orphans, reap
 from hanse.runtime.trainer import child
 from hanse.runtime.trainer.child import Child
 from hanse.runtime.trainer.errors import GateGone, TrainerExit
 from hanse.runtime.trainer.link import connect
 from hanse.runtime.trainer.memory import oom_kills
-from hanse.runtime.trainer.reaper import adopt_orphans, kill_orphans, reap
 from hanse.runtime.trainer.startup import Ready
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""PID 1's duties towards other people's children. Used by hanse.runtime.trainer.supervisor."""
+"""PID 1's duties towards other people's children. Used by the trainer's supervisor and the launcher."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,7 @@ def adopt_orphans() -> None:
 
 
 def reap() -> Iterator[tuple[int, int]]:
-    """Collect every child that has ended, also those that an app left behind: (pid, wait status)."""
+    """Collect every child that has ended, ours and orphans that became ours: (pid, wait status)."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
