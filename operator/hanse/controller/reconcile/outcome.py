@@ -26,6 +26,7 @@ def of_server(draft: Draft, progress: Progress | None, members: list[Member]) ->
         draft.fail(*_server_failure(draft.observed, progress, members))
     else:
         _hopeless_server(draft)
+        _restless_server(draft)
 
 
 def _server_failure(observed: ObservedJob, progress: Progress | None, members: list[Member]) -> tuple[str, str]:
@@ -63,6 +64,16 @@ def _hopeless_server(draft: Draft) -> None:
     found = pods.failure(newest) if newest is not None else None
     if found is not None and found.hopeless and found.container != names.CONTAINER_LAUNCHER:
         draft.fail(found.reason, found.message)
+
+
+def _restless_server(draft: Draft) -> None:
+    observed = draft.observed
+    if draft.finished or observed.spec is None:
+        return
+    limit = observed.spec.backoff_limit
+    text = pods.too_many_ends(observed.server_job, observed.server_pods, names.CONTAINER_LAUNCHER, limit)
+    if text:
+        draft.fail(Reason.BACKOFF_LIMIT_EXCEEDED, text)
 
 
 def of_quorum(draft: Draft, spec: FederatedJobSpec, members: list[Member], completed: int) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from hanse.api import names
 from hanse.api.conditions import ParticipationCondition, Reason
 from hanse.api.meta import clip_message
 from hanse.api.participant import Dataset, ParticipantSpec
@@ -131,6 +132,10 @@ def _judge(draft: _Draft) -> None:
         _fail(draft, found, "", "")
         if found.unseen or found.reason == Reason.SIDECAR_CRASH_LOOP:
             _remove_job(draft)
+    elif text := pods.too_many_ends(job, observed.pods, names.CONTAINER_TRAINER, observed.spec.plan.backoff_limit):
+        draft.ready(Reason.BACKOFF_LIMIT_EXCEEDED, text)
+        draft.conditions.set(ParticipationCondition.FAILED, "True", Reason.BACKOFF_LIMIT_EXCEEDED, text)
+        _remove_job(draft)
 
 
 def _latest_failure(observed: ObservedParticipation) -> Diagnosis | None:

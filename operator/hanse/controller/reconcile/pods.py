@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from hanse.api import names
 from hanse.api.conditions import Reason
-from hanse.api.exitcodes import PERMANENT, reason_for
-from hanse.controller.views import ContainerView, Ended, PodView
+from hanse.api.exitcodes import PERMANENT, ExitCode, reason_for
+from hanse.controller.views import ContainerView, Ended, JobView, PodView
 
 #: Restarts of a sidecar in one pod after which it is taken for hopeless.
 CRASH_LOOP_RESTARTS = 5
@@ -41,6 +41,24 @@ class Diagnosis:
 def newest(pods: Iterable[PodView]) -> PodView | None:
     """The pod that counts: the newest."""
     return max(pods, key=lambda p: (p.meta.created is not None, p.meta.created, p.meta.name), default=None)
+
+
+def too_many_ends(job: JobView | None, pods: Iterable[PodView], main: str, limit: int) -> str:
+    """What is wrong when a Job has used up `limit` retries counting what its own policy leaves out; else nothing.
+
+    Its podFailurePolicy ignores the exit code Drained, so that no suspension by a queue counts. But without a
+    disruption or a deletion it is only a process that ends, and anybody's app can end with any code.
+    """
+    if job is None or job.finished:
+        return ""
+    own = [p for p in pods if p.meta.owner_uid == job.meta.uid and not p.disrupted and not p.meta.deleting]
+    ends = [c.ended for p in own if (c := p.container(main)) is not None and c.ended is not None]
+    drained = sum(1 for ended in ends if ended.exit_code == ExitCode.DRAINED)
+    if not drained or drained + job.failures <= limit:
+        return ""
+    return (
+        f"container {main} ended {drained} times as if drained, though nothing had disrupted it; backoffLimit {limit}"
+    )
 
 
 def diagnose(pod: PodView, now: datetime) -> Diagnosis | None:
