@@ -1,6 +1,7 @@
 """Names, labels and annotations: every child's name is a function of (parent, role). Used by every program."""
 
 import hashlib
+import uuid
 from typing import Final
 
 GROUP: Final = "hanse.dev"
@@ -79,3 +80,27 @@ def client_name(participation: str) -> str:
     digest = hashlib.sha256(participation.encode()).hexdigest()[:8]
     # A Job's pods carry its name as a label value: at most 63 characters.
     return participation if len(participation) <= 52 else f"{participation[:43]}-{digest}"
+
+
+def account_id(job_uid: str, participant: str) -> str:
+    """Key of a participation's account in its PrivacyBudget. Known before the Participation is made: what a job may
+    cost is reserved first."""
+    return str(uuid.uuid5(uuid.UUID(job_uid), participant))
+
+
+def budget_mirror_name(budget: str) -> str:
+    """ConfigMap in the owner's namespace that holds what a budget has cost at most."""
+    return f"budget.{budget}"
+
+
+def budget_operator_mirror_name(namespace: str, budget: str) -> str:
+    """The same in the operator's namespace; a dot stands in no namespace's name."""
+    return f"budget.{namespace}.{budget}"
+
+
+def ledger_page_name(budget: str, digest: str) -> str:
+    """ConfigMap in the owner's namespace with one page of the ledger; `digest` is the page's `sha256:…`."""
+    return f"ledger.{budget}.{digest.removeprefix('sha256:')[:16]}"
+
+
+OWNER_IDENTITY: Final = "hanse-identity"  # Secret in the owner's namespace, key of the gates' signatures
