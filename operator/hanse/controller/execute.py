@@ -1,5 +1,7 @@
 """Carries out a plan's actions through the door, each one repeatable. Called by the engine."""
 
+from datetime import timedelta
+
 from hanse.api import names
 from hanse.api.participation import ParticipationSpec
 from hanse.controller import errors, kinds
@@ -8,7 +10,7 @@ from hanse.controller.clock import Clock
 from hanse.controller.door import Door
 from hanse.controller.manifests import client, server_objects
 from hanse.controller.observe import decode
-from hanse.controller.reconcile import authority
+from hanse.controller.reconcile import authority, leaves
 from hanse.controller.reconcile.model import (
     Action,
     Apply,
@@ -24,10 +26,6 @@ from hanse.controller.views import Meta, parse_meta
 from hanse.pki import certificates, nodekeys
 from hanse.pki.certificates import Pair
 
-#: A certificate outlives a client Job without a deadline of its own (7 days); a resume makes new ones.
-LEAF_DAYS = 8.0
-#: ... and one with a deadline by this much: the certificate is older than the Job.
-MARGIN_DAYS = 1.0
 #: Kinds whose answers the cache keeps, so that the next visit sees what this one did.
 _CACHED = frozenset(kind.kind for kind in kinds.WATCHED)
 
@@ -96,7 +94,7 @@ class Executor:
         host = names.server_host(job.name, job.namespace)
         # gates use the host; front, SuperLink and launcher reach each other over loopback
         sans = (host, f"{host}.cluster.local", names.server_name(job.name), "localhost", "127.0.0.1")
-        days = _leaf_days(active_seconds)
+        days = leaves.server_life(active_seconds) / timedelta(days=1)
         pair = certificates.issue(signer, host, self._clock.now(), sans=sans, usage=certificates.SERVER, days=days)
         await self._door.apply(
             server_objects.build_server_tls(job, ca=signer.certificate, certificate=pair.certificate, key=pair.key)
@@ -116,7 +114,7 @@ class Executor:
             self._clock.now(),
             sans=(san,),
             usage=certificates.CLIENT,
-            days=_leaf_days(spec.plan.active_deadline_seconds),
+            days=leaves.client_life(spec.plan.active_deadline_seconds) / timedelta(days=1),
         )
         secret = client.build_client_secret(
             meta,
@@ -138,8 +136,3 @@ class Executor:
                 return
         text = f"FederatedJob {reference.namespace}/{reference.name} ({reference.uid}) does not list {plan.participant}"
         raise errors.NotAsked(f"{text} with this Participant", kind=meta.kind, namespace=meta.namespace, name=meta.name)
-
-
-def _leaf_days(active_seconds: int | None) -> float:
-    """Days that a leaf certificate has to last, for a pod that may be active for so long."""
-    return max(LEAF_DAYS, (active_seconds or 0) / 86_400 + MARGIN_DAYS)

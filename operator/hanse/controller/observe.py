@@ -5,6 +5,7 @@ Called by the engine.
 
 import base64
 from collections.abc import Mapping, Set
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -30,6 +31,7 @@ from hanse.controller.reconcile.model import (
     Problem,
 )
 from hanse.controller.views import Custom, JobView, Meta, parse_meta
+from hanse.pki import certificates
 from hanse.pki.nodekeys import public_key_of
 
 ModelT = TypeVar("ModelT", bound=ApiModel)
@@ -78,6 +80,7 @@ class Observer:
             participations=self._participations(meta, spec, status),
             left=await self._left(meta, spec, status) if started and not finished else frozenset(),
             ca_certificate=await self._authority(meta.uid, server_job) if started and not finished else None,
+            server_tls_expires=await self._server_tls(meta, server_job) if not finished else None,
             server_job=server_job,
             server_pods=tuple(
                 pod
@@ -184,6 +187,12 @@ class Observer:
         self._authorities[job_uid] = decode(raw, "tls.crt")
         return self._authorities[job_uid]
 
+    async def _server_tls(self, meta: Meta, server_job: JobView | None) -> datetime | None:
+        if server_job is None or not _waits(server_job):
+            return None
+        raw = await self._door.get(kinds.SECRET, meta.namespace, names.server_tls_name(meta.name))
+        return _expires(raw) if raw is not None else None
+
     async def participation(self, view: Custom, problem: Problem | None) -> ObservedParticipation | None:
         """Everything about a Participation; None when its spec is not one of ours."""
         spec, _ = parse_model(ParticipationSpec, view.spec)
@@ -196,7 +205,8 @@ class Observer:
             spec=spec,
             status=parse_status(ParticipationStatus, view.status),
             participant=await self.lookup(meta.namespace, spec.participant_ref.name),
-            identity=None if client_job is not None or spec.suspend else await self._identity(meta),
+            # A Job that has been let run has read it.
+            identity=await self._identity(meta) if not spec.suspend and _waits(client_job) else None,
             client_job=client_job,
             pods=tuple(
                 pod
@@ -216,6 +226,7 @@ class Observer:
         return Identity(
             public_key=public_key_of(decode(raw, "node.key")),
             generation=int(annotations.get(ANNOTATION_GENERATION, "0")),
+            expires=_expires(raw),
         )
 
     def _contributed(self, spec: ParticipationSpec) -> int:
@@ -241,6 +252,17 @@ class Observer:
 def _owned(job: JobView | None, owner: Meta) -> JobView | None:
     """A Job of that name may still be an earlier owner's, on its way out."""
     return job if job is not None and job.meta.owner_uid == owner.uid else None
+
+
+def _waits(job: JobView | None) -> bool:
+    return job is None or (job.suspended and not job.finished)
+
+
+def _expires(secret: Mapping[str, Any]) -> datetime:
+    try:
+        return certificates.not_after(decode(secret, "tls.crt"))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)  # whose Secret it is may write anything into it
 
 
 def decode(secret: Mapping[str, Any], key: str) -> str:

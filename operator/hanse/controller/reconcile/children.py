@@ -9,7 +9,7 @@ from hanse.api.participation import JobRef, LocalParticipantRef, ParticipationPl
 from hanse.api.planhash import canonical_hash
 from hanse.api.runconfig import ProgressTarget, RunConfig, ServerParticipant
 from hanse.controller.manifests import client, server, server_objects
-from hanse.controller.reconcile import authority
+from hanse.controller.reconcile import authority, leaves
 from hanse.controller.reconcile.deadline import CLIENT_GRACE_SECONDS
 from hanse.controller.reconcile.draft import Draft
 from hanse.controller.reconcile.members import Member
@@ -35,6 +35,11 @@ def ensure(draft: Draft, spec: FederatedJobSpec, members: list[Member]) -> None:
             draft.actions.append(Create(_participation(draft, spec, member, index)))
     if observed.server_job is None:
         _server(draft, spec, by_name)
+    elif observed.server_job.suspended:
+        life = leaves.server_life(spec.active_deadline_seconds)
+        if leaves.is_stale(observed.server_tls_expires, life, draft.now):
+            draft.actions.append(EnsureServerTls(observed.meta, spec.active_deadline_seconds))
+        draft.wake(leaves.LOOK_SECONDS)
 
 
 def _participation(draft: Draft, spec: FederatedJobSpec, member: JobParticipant, index: int) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from hanse.api import participant as participant_api
@@ -71,6 +72,8 @@ class ObservedJob:
     #: Participants whose Participation a live GET no longer found.
     left: frozenset[str] = frozenset()
     ca_certificate: str | None = None
+    #: When the server's certificate ends; only known while the server Job waits in a queue.
+    server_tls_expires: datetime | None = None
     server_job: JobView | None = None
     server_pods: tuple[PodView, ...] = ()
     progress: Progress | None = None
@@ -81,10 +84,11 @@ class ObservedJob:
 
 @dataclass(frozen=True)
 class Identity:
-    """The client Secret as it is: which generation of the Participation its certificate was made for."""
+    """The client Secret as it is: for which generation of the Participation, and until when, its certificate is."""
 
     public_key: str
     generation: int
+    expires: datetime
 
 
 @dataclass(frozen=True)

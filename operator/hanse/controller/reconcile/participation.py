@@ -10,7 +10,7 @@ from hanse.api.participant import Dataset, ParticipantSpec
 from hanse.api.participation import ContainerFailure, ParticipationStatus
 from hanse.api.runconfig import ClientConfig, ClientDataset
 from hanse.controller.manifests import client
-from hanse.controller.reconcile import children, notes, pods
+from hanse.controller.reconcile import children, leaves, notes, pods
 from hanse.controller.reconcile.acceptance import permission_hint
 from hanse.controller.reconcile.conditions import ConditionSet
 from hanse.controller.reconcile.model import (
@@ -203,6 +203,15 @@ def _start(draft: _Draft, spec: ParticipantSpec, dataset: Dataset) -> None:
     ]
 
 
+def _keep_fresh(draft: _Draft) -> None:
+    """The certificate of a Job that its queue may let run at any time."""
+    observed = draft.observed
+    life = leaves.client_life(observed.spec.plan.active_deadline_seconds)
+    if observed.identity is not None and leaves.is_stale(observed.identity.expires, life, draft.now):
+        draft.actions.append(EnsureIdentity(observed.meta, observed.spec))
+    draft.after = leaves.LOOK_SECONDS
+
+
 def client_config(observed: ObservedParticipation, dataset: Dataset) -> ClientConfig:
     """client.json."""
     plan = observed.spec.plan
@@ -226,6 +235,7 @@ def _watch(draft: _Draft) -> None:
     found = pods.diagnose(newest, draft.now) if newest is not None else None
     if job.suspended:
         draft.ready(Reason.QUEUED, "the client Job waits in its queue")
+        _keep_fresh(draft)
     elif newest is not None and newest.ready and not newest.meta.deleting:
         draft.conditions.set(ParticipationCondition.CLIENT_READY, "True", Reason.READY, f"pod {newest.meta.name} runs")
         draft.values["message"] = "taking part"
