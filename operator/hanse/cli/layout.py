@@ -104,6 +104,7 @@ def _lay_out_client(
 ) -> None:
     name = member.participant.name
     gate, trainer = directory.gate(member.index, name), directory.trainer(member.index, name)
+    shutil.rmtree(gate.state, ignore_errors=True)  # the gate's own emptyDir
     _directories(gate)
     _directories(trainer, shared=gate.shared)  # one emptyDir in the pod
     for paths in (gate, trainer):

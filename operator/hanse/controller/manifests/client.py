@@ -123,6 +123,8 @@ def _gate(spec: ParticipationSpec) -> Manifest:
         mount("config", _PATHS.config),
         mount("tls", _PATHS.tls),
         mount("shared", _PATHS.shared, read_only=False),
+        # What it has taken and the app's state: out of the reach of the trainer's container.
+        mount("journal", _PATHS.state, read_only=False),
     ]
     return common.sidecar(
         names.CONTAINER_GATE,
@@ -160,6 +162,7 @@ def _volumes(meta: Meta, dataset: Dataset) -> list[Manifest]:
         {"name": "tls", "secret": {"secretName": name, "defaultMode": common.DEFAULT_MODE}},
         {"name": "data", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
         common.empty_dir("shared", common.SHARED_SIZE),
+        common.empty_dir("journal", common.SHARED_SIZE),
         common.empty_dir("tmp", common.TMP_SIZE),
         common.empty_dir(f"tmp-{names.CONTAINER_GATE}", common.TMP_SIZE),
     ]

@@ -153,7 +153,6 @@ class FleetLink:
             timeout=CALL_TIMEOUT,
         )
         self._node: Node | None = None
-        self._known: Node | None = None
         self._pool = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         self._peer_encloses = False
 
@@ -163,33 +162,15 @@ class FleetLink:
         return cls(address, client_tls(paths), (paths.tls / "node.key").read_bytes())
 
     def activate(self) -> int:
-        """Come online. Returns the node id.
-
-        The SuperLink activates no node that it holds for online, which is what a killed gate leaves behind until its
-        heartbeats have been missed. Only a heartbeat gets such a node back, and it takes the node id.
-        """
-        if self._known is not None:
-            try:
-                self._beat(self._known)
-                self._node = self._known
-                return self._known.node_id
-            except NodeUnknown:
-                self._known = None
+        """Come online, also in the place of a killed process with this key (`link_recover`). Returns the node id."""
         request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=HEARTBEAT_INTERVAL)
         node_id = _once(lambda: self._client.ActivateNode(request)).node_id
-        self._node = self._known = Node(node_id=node_id)
+        self._node = Node(node_id=node_id)
         return node_id
-
-    def remember(self, node_id: int) -> None:
-        """The id that this node had before this process."""
-        self._known = Node(node_id=node_id)
 
     def heartbeat(self) -> None:
         """Stay online. Raises NodeUnknown when it takes an activation."""
-        self._beat(self._active())
-
-    def _beat(self, node: Node) -> None:
-        request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_INTERVAL)
+        request = SendNodeHeartbeatRequest(node=self._active(), heartbeat_interval=HEARTBEAT_INTERVAL)
         if not _once(lambda: self._client.SendNodeHeartbeat(request)).success:
             raise NodeUnknown("the server does not recognise the node's heartbeat")
 
@@ -199,9 +180,13 @@ class FleetLink:
         if node is not None:
             _once(lambda: self._client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id)))
 
-    def pull(self) -> Letter | None:
-        """The next message for this node, without its objects. Our SuperLink holds an empty answer back for a while."""
-        request = PullMessagesRequest(node=self._active())
+    def pull(self, taken: str = "") -> Letter | None:
+        """The next message for this node, without its objects. Our SuperLink holds an empty answer back for a while.
+
+        `taken` is the id of the message that was pulled last, or a word of `wire_taken`: what was delivered to the node
+        beside it never arrived. Whoever says it has nothing in its hands.
+        """
+        request = PullMessagesRequest(node=self._active(), message_ids=[taken] if taken else [])
         response = _once(lambda: self._client.PullMessages(request))
         if not response.messages_list:
             return None
@@ -209,7 +194,7 @@ class FleetLink:
 
     def fetch(self, letter: Letter) -> RecordDict | None:
         """The content of a message; None while the sender is still uploading it. Repeat it after an interruption."""
-        node, run_id = self._active(), letter.message.metadata.run_id
+        node, run_id = self._addressed(letter.message.metadata.dst_node_id), letter.message.metadata.run_id
         confirm = ConfirmMessageReceivedRequest(node=node, run_id=run_id, message_object_id=letter.tree.object_id)
         self._peer_encloses = wire_inline.is_enclosed(letter.message, letter.tree)
         if self._peer_encloses:
@@ -258,9 +243,9 @@ class FleetLink:
         return Outgoing(announcement, tree, objects, seconds)
 
     def push(self, outgoing: Outgoing) -> None:
-        """Send an answer, or what is missing of it."""
+        """Send an answer, or what is missing of it. Raises RunOver when the asker is a former server."""
         request = PushMessagesRequest(
-            node=self._active(),
+            node=self._addressed(outgoing.announcement.metadata.src_node_id),
             messages_list=[outgoing.announcement],
             message_object_trees=[outgoing.tree],
             clientapp_runtime_list=[outgoing.seconds],
@@ -294,6 +279,14 @@ class FleetLink:
         if self._node is None:
             raise NodeUnknown("the node is not active")
         return self._node
+
+    def _addressed(self, node_id: int) -> Node:
+        """The node, if the message was for it. A server that was replaced gives new ids and knows no old run: asked for
+        one, it fails with a 500, which is like being away, for ever."""
+        node = self._active()
+        if node.node_id != node_id:
+            raise RunOver(f"the message was for node {node_id} of a former server")
+        return node
 
 
 def _asked(origin: bytes) -> Message:

@@ -1,5 +1,5 @@
-"""Start of the SuperLink: Flower's own program with our arguments the wake-up middleware (`link_wake`)
-and cheaper layers (`link_scope`).
+"""Start of the SuperLink: Flower's own program with our arguments, the wake-up middleware (`link_wake`), cheaper layers
+(`link_scope`) and what a killed gate needs (`link_recover`).
 
 Called by `python3 -m hanse.runtime.superlink`.
 """
@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 
 from hanse.api.paths import Paths
 from hanse.api.runconfig import RunConfig
+from hanse.runtime.flower import link_recover
 from hanse.runtime.flower.link import ensure_secret, secret_file
 from hanse.runtime.flower.link_scope import scoped
 from hanse.runtime.flower.link_wake import WakeMiddleware
@@ -52,6 +53,7 @@ def prepare(paths: Paths, pod: str) -> Path:
 def serve(paths: Paths, config: RunConfig, pod: str) -> None:
     """Run the SuperLink until it is told to stop."""
     sys.argv = arguments(paths, config, prepare(paths, pod))
+    link_recover.install()
     # Both are read once, when the application is made: Flower's hook for extensions, and its list of layers.
     extensions.get_middleware = lambda: (Middleware(WakeMiddleware),)
     stock_layers = superlink_main._get_middleware

@@ -46,9 +46,7 @@ def _run(paths: Paths, config: ClientConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: wake.stop())
     fleet = FleetLink.open(config.server_address, paths)
-    journal = Journal(paths.shared)
-    if (node := journal.node()) is not None:
-        fleet.remember(node)
+    journal = Journal(paths.state)
     try:
         Gate(config, fleet, journal, listen(paths.shared), wake, flwr_version()).run()
     finally:

@@ -5,6 +5,7 @@ One thread does everything but the heartbeat; one message at a time.
 """
 
 import logging
+import math
 import selectors
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 from hanse.api.replies import ReplyCode
 from hanse.runtime.flower import wire
 from hanse.runtime.flower.fleet import FleetError, FleetRefused, Letter, NodeUnknown, Outgoing, RunOver, ServerAway, now
+from hanse.runtime.flower.wire_taken import UNKNOWN
 from hanse.runtime.gate.checks import Refused, check_reply
 from hanse.runtime.gate.content import outline
 from hanse.runtime.gate.frames import Connection, ConnectionLost, Frame, MalformedFrame
@@ -40,7 +42,7 @@ T = TypeVar("T")
 class Fleet(Node, Protocol):
     """The server, as the session uses it (FleetLink; an in-memory one in tests)."""
 
-    def pull(self) -> Letter | None: ...
+    def pull(self, taken: str) -> Letter | None: ...
     def fetch(self, letter: Letter) -> wire.RecordDict | None: ...
     def compose(self, origin: bytes, content: wire.RecordDict | int, seconds: float) -> Outgoing: ...
     def push(self, outgoing: Outgoing) -> None: ...
@@ -78,6 +80,7 @@ class Session:
         self._connection = connection
         self._fleet = fleet
         self._journal = journal
+        self._taken = journal.taken()
         self._wake = wake
         self._patience = server_lost_seconds
         self._clock = clock
@@ -93,10 +96,9 @@ class Session:
             if (outcome := self._journal.ended()) is not None:
                 self._say_goodbye(outcome)
                 return
-            self._journal.keep_node(self._patiently(self._fleet.activate, idle=True))
+            self._patiently(self._fleet.activate, idle=True)
             self._heart.start()
             log.info("the trainer is ready, the node is online")
-            self._answer_lost_message()
             while True:
                 self._turn()
         except ServerLost as lost:
@@ -113,7 +115,8 @@ class Session:
     def _turn(self) -> None:
         """One poll, and what it brings."""
         asked = self._clock()
-        letter = self._patiently(self._fleet.pull, idle=True)
+        letter = self._patiently(lambda: self._fleet.pull(self._taken), idle=True)
+        self._note(letter)
         if letter is not None:
             self._handle(letter)
             self._pace.touch()
@@ -122,8 +125,17 @@ class Session:
         else:
             self._listen(0)
 
+    def _note(self, letter: Letter | None) -> None:
+        """Before anything is done with it: what the server hears of with the next pull, also if we are killed now."""
+        if letter is not None:
+            self._journal.take(letter.message_id)
+        elif self._taken == UNKNOWN:
+            self._journal.join()
+        else:
+            return
+        self._taken = self._journal.taken()
+
     def _handle(self, letter: Letter) -> None:
-        self._journal.note(letter.origin)
         answer, seconds = None, 0.0
         try:
             content = self._fetch(letter)
@@ -134,22 +146,21 @@ class Session:
             del content  # models are large: what the trainer has, the gate need not keep
             answer = self._ask(letter, blobs, received)
             seconds = self._clock() - started
-            self._send(letter.origin, answer, seconds)
+            self._send(letter.origin, answer, seconds, self._clock() + letter.seconds_left(now()))
         except RunOver as over:
             log.info("message %s is dropped: %s", letter.message_id, over)
             self._tell(Frame("cancel", {"id": letter.message_id}))
         except FleetRefused as refused:
             log.error("message %s is lost: %s", letter.message_id, refused)
             self._tell(Frame("cancel", {"id": letter.message_id}))
-        self._journal.clear()
         if answer is not None and answer.leaves:
             self._leave()
 
     def _fetch(self, letter: Letter) -> wire.RecordDict:
         """The message's content. The sender may still be uploading it."""
-        pause = 0.01
+        pause, deadline = 0.01, self._clock() + letter.seconds_left(now())
         while True:
-            content = self._patiently(lambda: self._fleet.fetch(letter))
+            content = self._patiently(lambda: self._fleet.fetch(letter), deadline=deadline)
             if content is not None:
                 return content
             if letter.seconds_left(now()) <= 0:
@@ -209,7 +220,7 @@ class Session:
             return Answer(code=refused.code)
         return Answer(content=content)
 
-    def _send(self, origin: bytes, answer: Answer, seconds: float) -> None:
+    def _send(self, origin: bytes, answer: Answer, seconds: float, deadline: float) -> None:
         content: wire.RecordDict | ReplyCode
         if answer.content is not None:
             content = answer.content
@@ -217,17 +228,7 @@ class Session:
             content = answer.code or ReplyCode.APP_ERROR
             log.warning("error reply: %s", content.name)
         outgoing = self._fleet.compose(origin, content, seconds)
-        self._patiently(lambda: self._fleet.push(outgoing))
-
-    def _answer_lost_message(self) -> None:
-        """A gate before this one died with a message in its hands."""
-        origin = self._journal.in_flight()
-        if origin is not None:
-            try:
-                self._send(origin, Answer(code=ReplyCode.GATE_RESTARTED), 0.0)
-            except (RunOver, FleetRefused) as error:
-                log.info("the lost message needs no answer: %s", error)
-            self._journal.clear()
+        self._patiently(lambda: self._fleet.push(outgoing), deadline=deadline)
 
     def _end(self, letter: Letter, content: wire.RecordDict) -> None:
         """The end of the job: acknowledge it, then tell the trainer, which ends the pod."""
@@ -239,7 +240,6 @@ class Session:
         except FleetError as error:
             # The launcher waits a few seconds for this and then ends all the same.
             log.info("the end was not acknowledged: %s", error)
-        self._journal.clear()
         self._say_goodbye(outcome)
         raise SessionOver(f"the job has ended: {outcome}")
 
@@ -271,10 +271,13 @@ class Session:
         except ConnectionLost as error:
             log.info("the trainer does not hear %s: %s", frame.kind, error)
 
-    def _patiently(self, call: Callable[[], T], *, idle: bool = False, counts: bool = True) -> T:
+    def _patiently(
+        self, call: Callable[[], T], *, idle: bool = False, counts: bool = True, deadline: float = math.inf
+    ) -> T:
         """Make a call until the server answers.
 
         `idle`: the trainer is free, so it may leave meanwhile. `counts`: an answer ends the server's silence.
+        After `deadline` nobody waits for what the call is about: FleetRefused.
         """
         pause, stop_at = BACKOFF_FIRST, None
         while True:
@@ -293,6 +296,8 @@ class Session:
             log.warning("server: %s", problem)
             if self._heart.silence() > self._patience:
                 raise ServerLost(self._lost_text(str(problem)))
+            if self._clock() > deadline:
+                raise FleetRefused(f"its time is over: {problem}")
             if idle:
                 self._listen(pause)
             elif self._wake.wait(pause):

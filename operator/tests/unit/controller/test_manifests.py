@@ -80,6 +80,13 @@ async def test_the_trainer_has_data_and_no_key_and_the_gate_the_other_way_round(
     assert not [v for v in check.values() if "secret" in v or "persistentVolumeClaim" in v]
 
 
+async def test_the_gates_journal_is_out_of_the_trainers_reach(rig: Rig) -> None:
+    spec = pod_of(rig.client_job("bank-a"))
+    journal = mounts(spec, "gate")[str(PATHS.state)]
+    assert "emptyDir" in journal
+    assert journal["name"] not in [v["name"] for v in mounts(spec, "trainer").values()]
+
+
 async def test_the_launcher_has_no_key(rig: Rig) -> None:
     spec = pod_of(rig.server_job())
     secrets = [v["secret"] for v in mounts(spec, "launcher").values() if "secret" in v]

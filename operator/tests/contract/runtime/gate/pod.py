@@ -1,6 +1,7 @@
 """Client pods without Kubernetes: real gate and trainer processes, and a driver in the aggregator's place."""
 
 import contextlib
+import shutil
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from hanse.api.runconfig import ClientConfig, ClientDataset
 from hanse.runtime.flower.control import Control
 from hanse.runtime.flower.grid import HanseGrid
 from hanse.runtime.flower.link import LinkAddress, superexec_client, task_client
+from hanse.runtime.gate.journal import Journal
 from tests.contract.runtime.server.rig import Rig, wait_for
 
 APP = "hanse.runtime.apps.counting:app"
@@ -73,6 +75,23 @@ class ClientPod:
     def wait(self, name: str, seconds: float = 120.0) -> int:
         """Exit code of one of our programs."""
         return self.rig.processes[name].wait(seconds)
+
+    def taken(self) -> str:
+        """What the gate has told the server last, or will with its next pull."""
+        return Journal(self.paths.state).taken()
+
+    def wait_taken(self, message_id: str) -> None:
+        wait_for(lambda: self.taken() == message_id, "the gate to take the message", 120)
+
+    def replace(self) -> None:
+        """Another pod in the place of one that vanished: nothing of it is left."""
+        for name in (self.gate, self.trainer):
+            if name in self.rig.processes:
+                self.rig.kill(name)
+        for directory in (self.paths.shared, self.paths.state):
+            shutil.rmtree(directory)
+        self.paths.shared.mkdir()
+        self.start()
 
     def termination(self) -> str:
         return self.paths.termination_log.read_text()

@@ -90,7 +90,7 @@ def test_more_than_one_chunk_comes_through_byte_for_byte(driver: Driver, pod: Cl
 
 def test_a_killed_gate_answers_for_the_message_that_it_lost(rig: Rig, driver: Driver, pod: ClientPod) -> None:
     (sent,) = driver.grid.push_messages([faulty(driver, "hang")])
-    wait_for((pod.paths.shared / "in-flight").exists, "the message to be with the trainer", 120)
+    pod.wait_taken(sent)
     rig.kill(pod.gate)
     pod.start_gate()
     assert code(driver.grid.collect([sent], 120)) == ReplyCode.GATE_RESTARTED
@@ -110,7 +110,7 @@ def test_a_killed_trainer_is_answered_for(rig: Rig, driver: Driver) -> None:
     pod.start()
     wait_for(lambda: driver.nodes[1] in driver.grid.get_node_ids(), "the node to be online", 120)
     (sent,) = driver.grid.push_messages([driver.message(1, "train", _hang())])
-    wait_for((pod.paths.shared / "in-flight").exists, "the message to be with the trainer", 120)
+    pod.wait_taken(sent)
     rig.kill(pod.trainer)
     assert code(driver.grid.collect([sent], 120)) == ReplyCode.TRAINER_DIED
     wait_for(lambda: driver.nodes[1] not in driver.grid.get_node_ids(), "the node to be offline", 120)
@@ -122,7 +122,7 @@ def test_a_drained_pod_answers_and_goes(rig: Rig, driver: Driver) -> None:
     pod.start()
     wait_for(lambda: driver.nodes[2] in driver.grid.get_node_ids(), "the node to be online", 120)
     (sent,) = driver.grid.push_messages([driver.message(2, "train", _hang())])
-    wait_for((pod.paths.shared / "in-flight").exists, "the message to be with the trainer", 120)
+    pod.wait_taken(sent)
     os.kill(rig.processes[pod.trainer].pid, signal.SIGTERM)
     assert code(driver.grid.collect([sent], 120)) == ReplyCode.DRAINED
     assert pod.wait(pod.trainer) == ExitCode.DRAINED

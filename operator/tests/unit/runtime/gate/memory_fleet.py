@@ -4,6 +4,7 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ from hanse.runtime.gate.frames import Connection, Frame
 from hanse.runtime.gate.journal import Journal
 from hanse.runtime.gate.session import Session
 from hanse.runtime.gate.wake import Wake
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Poll; the time-out is generous and only for a test that has failed anyway."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.005)
 
 
 def model(value: float = 0.0) -> RecordDict:
@@ -42,6 +51,7 @@ class MemoryFleet:
     inbox: "queue.Queue[Letter]" = field(default_factory=queue.Queue)
     composed: list[tuple[bytes, RecordDict | int]] = field(default_factory=list)
     answers: "queue.Queue[tuple[bytes, RecordDict | int]]" = field(default_factory=queue.Queue)
+    taken: list[str] = field(default_factory=list)
     online: threading.Event = field(default_factory=threading.Event)
     offline: threading.Event = field(default_factory=threading.Event)
 
@@ -62,8 +72,9 @@ class MemoryFleet:
         self._called("deactivate")
         self.offline.set()
 
-    def pull(self) -> Letter | None:
+    def pull(self, taken: str) -> Letter | None:
         self._called("pull")
+        self.taken.append(taken)
         try:
             return self.inbox.get_nowait()
         except queue.Empty:

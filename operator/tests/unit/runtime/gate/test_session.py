@@ -10,11 +10,12 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from hanse.api.replies import ReplyCode
 from hanse.runtime.flower import wire
 from hanse.runtime.flower.fleet import NodeUnknown, RunOver, ServerAway
+from hanse.runtime.flower.wire_taken import NOTHING, UNKNOWN
 from hanse.runtime.gate.frames import ConnectionLost, Frame
 from hanse.runtime.gate.heart import Heart
 from hanse.runtime.gate.journal import Journal
 from hanse.runtime.gate.session import END_MESSAGE
-from tests.unit.runtime.gate.memory_fleet import MemoryFleet, Stage, letter, model
+from tests.unit.runtime.gate.memory_fleet import MemoryFleet, Stage, letter, model, wait_until
 
 
 @pytest.fixture
@@ -37,7 +38,6 @@ def test_a_message_goes_to_the_trainer_and_its_reply_to_the_server(stage: Stage)
     assert values(wire.unpack(frame.blobs[: frame.meta["split"]])) == [1.0] * 3
     stage.reply(RecordDict({"arrays": model(2.0)["arrays"]}))
     assert values(stage.answer()) == [2.0] * 3
-    assert stage.journal.in_flight() is None
 
 
 def test_the_apps_state_comes_back_with_the_next_message(stage: Stage) -> None:
@@ -54,10 +54,59 @@ def test_the_apps_state_comes_back_with_the_next_message(stage: Stage) -> None:
 
 
 def test_a_note_is_there_while_the_trainer_works(stage: Stage) -> None:
-    sent = letter(model())
-    stage.send(sent)
+    stage.send(letter(model()))
     stage.hear("message")
-    assert stage.journal.in_flight() == sent.origin
+    assert stage.journal.taken() == "m1"
+
+
+def test_each_pull_says_what_was_taken_last(tmp_path: Path) -> None:
+    first = Stage(tmp_path)
+    first.send(letter(model()))
+    first.hear("message")
+    first.trainer.close()
+    assert first.answer() == ReplyCode.TRAINER_DIED
+    first.over()
+    assert first.fleet.taken == [UNKNOWN]
+    second = Stage(tmp_path)  # a gate that was killed and restarted
+    second.send(letter(model(), message_id="m2"))
+    second.hear("message")
+    second.reply(RecordDict(), message_id="m2")
+    second.answer()
+    second.finish()
+    assert set(second.fleet.taken[:-1]) <= {"m1", "m2"}
+    assert second.fleet.taken[0] == "m1"
+    assert Journal(tmp_path).taken() == "m2"
+
+
+def test_a_gate_whose_first_pull_brought_nothing_knows_that_it_took_nothing(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    wait_until(lambda: len(stage.fleet.taken) > 1)
+    stage.finish()
+    assert stage.fleet.taken[:2] == [UNKNOWN, NOTHING]
+
+
+def test_a_pull_that_failed_is_repeated_with_the_same_words(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, fleet=MemoryFleet(faults={"pull": [ServerAway("gone")] * 2}))
+    stage.send(letter(model()))
+    stage.hear("message")
+    assert stage.fleet.calls.count("pull") == 3
+    assert stage.fleet.taken == [UNKNOWN]
+    stage.finish()
+
+
+@pytest.mark.parametrize("call", ["fetch", "push"])
+def test_a_server_that_fails_for_ever_is_not_asked_for_longer_than_anybody_waits(tmp_path: Path, call: str) -> None:
+    """It answers heartbeats: nothing else would end the tries."""
+    stage = Stage(tmp_path, fleet=MemoryFleet(faults={call: [ServerAway("HTTP 500")] * 10}))
+    stage.send(letter(model(), ttl=0.3))
+    if call == "push":
+        stage.hear("message")
+        stage.reply(RecordDict())
+    assert stage.hear("cancel").meta == {"id": "m1"}
+    stage.fleet.faults[call] = []
+    stage.send(letter(model(), message_id="m2"))
+    stage.hear("message")
+    stage.finish()
 
 
 @pytest.mark.parametrize(
@@ -139,15 +188,6 @@ def test_a_gate_that_is_told_to_stop_answers_first(stage: Stage) -> None:
     assert stage.answer() == ReplyCode.DRAINED
     stage.over()
     assert stage.fleet.offline.is_set()
-
-
-def test_a_restarted_gate_answers_the_message_that_it_lost(tmp_path: Path) -> None:
-    origin = letter(model()).origin
-    Journal(tmp_path).note(origin)
-    stage = Stage(tmp_path)
-    assert stage.fleet.answers.get(timeout=20) == (origin, ReplyCode.GATE_RESTARTED)
-    stage.finish()
-    assert Journal(tmp_path).in_flight() is None
 
 
 def test_the_end_of_the_job_is_acknowledged_and_then_told(tmp_path: Path) -> None:
