@@ -36,9 +36,16 @@ class ParticipationCondition(StrEnum):
     """Conditions of a Participation."""
 
     POLICY_SATISFIED = "PolicySatisfied"
+    BUDGET_RESERVED = "BudgetReserved"
     CLIENT_READY = "ClientReady"
     COMPLETE = "Complete"
     FAILED = "Failed"
+
+
+class BudgetCondition(StrEnum):
+    """Conditions of a PrivacyBudget."""
+
+    READY = "Ready"
 
 
 class Reason(StrEnum):
@@ -56,6 +63,22 @@ class Reason(StrEnum):
     IMAGE_NOT_PINNED = "ImageNotPinned"
     INVALID_SPEC = "InvalidSpec"
     PERMISSION_DENIED = "PermissionDenied"
+    # privacy, at acceptance and in a PrivacyBudget
+    PRIVACY_REQUIRED = "PrivacyRequired"
+    POPULATION_NOT_DECLARED = "PopulationNotDeclared"
+    RECORDS_NOT_DECLARED = "RecordsNotDeclared"
+    RANGES_NOT_DECLARED = "RangesNotDeclared"
+    BUDGET_NOT_FOUND = "BudgetNotFound"
+    BUDGET_INVALID = "BudgetInvalid"
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    BUDGET_RESERVED = "BudgetReserved"
+    BUDGET_NOT_RESERVED = "BudgetNotReserved"
+    BUDGET_DAMAGED = "BudgetDamaged"
+    UNIT_NOT_ALLOWED = "UnitNotAllowed"
+    DELTA_TOO_LARGE = "DeltaTooLarge"
+    EPSILON_TOO_LARGE = "EpsilonTooLarge"
+    IMAGE_NOT_ALLOWED = "ImageNotAllowed"
+    APP_NOT_ALLOWED = "AppNotAllowed"
     # scheduling and start
     QUEUED = "Queued"
     ADMITTED = "Admitted"
@@ -112,6 +135,14 @@ class Reason(StrEnum):
     GATE_RESTARTED = "GateRestarted"
     ROUND_TIMEOUT = "RoundTimeout"
     NOT_CONNECTED = "NotConnected"
+    NOT_ALLOWED_IN_REPLY = "NotAllowedInReply"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    LEASE_LOST = "LeaseLost"
+    LEDGER_UNAVAILABLE = "LedgerUnavailable"
+    ALREADY_RELEASED = "AlreadyReleased"
+    DATASET_MOVED = "DatasetMoved"
+    INITIAL_MODEL_MISMATCH = "InitialModelMismatch"
+    STEP_TOO_LARGE = "StepTooLarge"
 
 
 class Condition(ApiModel):

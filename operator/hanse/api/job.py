@@ -12,19 +12,23 @@ from hanse.api.aggregation import Aggregation as Aggregation
 from hanse.api.aggregation import StopRule as StopRule
 from hanse.api.aggregation import StrategyName as StrategyName
 from hanse.api.aggregation import Weights as Weights
+from hanse.api.compression import Compression
 from hanse.api.conditions import Condition
 from hanse.api.jobrules import CHECKPOINT_EVERY, ON_DROPOUT, ROUND_TIMEOUT, SPEC_RULES
 from hanse.api.jobrules import ROUNDS_KEY as ROUNDS_KEY
 from hanse.api.meta import (
     MAP_BY_NAME,
     MAP_BY_TYPE,
+    UNIQUE,
     ApiModel,
     Decimal,
     Message,
     NamespaceName,
     ObjectName,
+    PositiveDecimal,
     ShortName,
 )
+from hanse.api.privacy import Adjacency, Adversary, Mechanism, PrivacySpec, Unit
 from hanse.api.rules import Rule
 
 MAX_PARTICIPANTS = 1024
@@ -40,6 +44,16 @@ ConfigKey = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ConfigValue = Annotated[str, Field(max_length=1024)]
 
 OnDropout = Literal["SkipRound", "Wait", "Fail"]
+
+
+#: Name of a model's array, with the wildcards * and ?.
+ArrayGlob = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.*?/-]+$")]
+
+
+class InitialModel(ApiModel):
+    """How the first global model is made: by every gate itself, without data."""
+
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of the app's initial arrays.")
 
 
 class AppSpec(ApiModel):
@@ -59,6 +73,16 @@ class AppSpec(ApiModel):
     )
     config: dict[ConfigKey, ConfigValue] = Field(
         default_factory=dict, max_length=64, description="Run config handed to the app, as strings."
+    )
+    personal_layers: list[ArrayGlob] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Arrays of the model that stay with each participant, by name; * and ? are wildcards.",
+        json_schema_extra=UNIQUE,
+    )
+    initial_model: InitialModel | None = Field(
+        default=None,
+        description="With differentialPrivacy: how each gate makes the first model; without it from seed 0.",
     )
 
 
@@ -157,6 +181,8 @@ class FederatedJobSpec(ApiModel):
     aggregation: Aggregation = Field(
         default_factory=Aggregation, description="How updates become the next global model."
     )
+    privacy: PrivacySpec | None = Field(default=None, description="What protects the owners' data.")
+    compression: Compression | None = Field(default=None, description="How updates are made smaller.")
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec, description="When the server saves its state.")
     output: OutputSpec = Field(default_factory=OutputSpec, description="Where the model goes.")
     suspend: bool = Field(default=False, description="True stops all pods; false goes on from the checkpoint.")
@@ -191,6 +217,7 @@ class Summary(ApiModel):
     metric: str = Field(default="-", max_length=64, description="Newest evaluation metric, auc=0.771.")
     reason: str = Field(default="-", max_length=64, description="Reason of the condition that explains the state.")
     eta: str = Field(default="-", max_length=32, description="Estimated time left.")
+    epsilon: str = Field(default="-", max_length=32, description="Epsilon spent and asked, 1.8/3.0.")
 
 
 class RoundStatus(ApiModel):
@@ -218,6 +245,7 @@ class RoundRecord(ApiModel):
         default_factory=dict, max_length=16, description="Evaluation metrics, record-weighted means."
     )
     model_digest: str | None = Field(default=None, max_length=80, description="sha256 of the global model's arrays.")
+    bytes: int | None = Field(default=None, ge=0, description="Bytes on the wire of all updates of the round.")
 
 
 class ModelStatus(ApiModel):
@@ -239,6 +267,28 @@ class ParticipantStatus(ApiModel):
     reason: str = Field(default="Pending", max_length=64, description="Why it is ready or not.")
     exit_code: int | None = Field(default=None, description="Exit code of its last failed container.")
     message: Message = Field(default="", description="Details, and where the owner looks; never a log line.")
+    epsilon_spent: PositiveDecimal | None = Field(default=None, description="Epsilon of what its gate released.")
+
+
+class AdversaryEpsilon(ApiModel):
+    """What one adversary may have learnt so far: the most that any participant spent."""
+
+    adversary: Adversary = Field(description="Outsiders, OneParticipant or ServerAndOne.")
+    spent: PositiveDecimal = Field(description="Epsilon of what was released, at delta.")
+
+
+class JobPrivacy(ApiModel):
+    """What the job may release, and what it has."""
+
+    unit: Unit = Field(description="Whose data is hidden.")
+    mechanism: Mechanism = Field(description="Who adds the noise.")
+    adjacency: Adjacency = Field(description="AddRemove (unit Record) or Replace (unit Silo).")
+    accountant: Literal["RDP"] = Field(description="How losses are composed.")
+    asked: PositiveDecimal = Field(description="Epsilon of the whole job, at delta.")
+    delta: PositiveDecimal = Field(description="Failure probability.")
+    epsilon: list[AdversaryEpsilon] = Field(
+        default_factory=list, max_length=3, description="Spent so far, against each adversary."
+    )
 
 
 class FrozenImages(ApiModel):
@@ -273,6 +323,7 @@ class FederatedJobStatus(ApiModel):
         max_length=MAX_PARTICIPANTS,
         description="uid of each participant's Participation; one that is gone has left and is not made anew.",
     )
+    privacy: JobPrivacy | None = Field(default=None, description="What may be released, and what was.")
     model: ModelStatus | None = Field(default=None, description="Where the model is.")
     conditions: list[Condition] = Field(
         default_factory=list, max_length=16, description="The truth, in conditions.", json_schema_extra=MAP_BY_TYPE

@@ -12,14 +12,19 @@ from hanse.api.meta import (
     MAP_BY_TYPE,
     UNIQUE,
     ApiModel,
+    Decimal,
     Message,
     NamespaceName,
     ObjectName,
+    PositiveDecimal,
     ShortName,
 )
-from hanse.api.rules import Rule, unique_names
+from hanse.api.privacy import MAX_EPSILON, Adversary
+from hanse.api.rules import Rule, between, unique_names
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+#: Text with the wildcard *.
+Glob = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=32)]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN, max_length=317)]
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN, max_length=63)]
@@ -64,6 +69,22 @@ class DatasetSource(ApiModel):
     )
 
 
+class ColumnRange(ApiModel):
+    """What values of a feature can be at most and at least: known without looking at the data."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="double(self.low) < double(self.high)",
+            message="high must be greater than low: swap or correct them",
+            holds=lambda r: float(r.low) < float(r.high),
+            field="high",
+        ),
+    )
+
+    low: Decimal = Field(description="Smallest value; smaller ones are clipped to it.")
+    high: Decimal = Field(description="Largest value; larger ones are clipped to it.")
+
+
 class DatasetSchema(ApiModel):
     """Which columns (CSV, Parquet) or arrays (npz) are what."""
 
@@ -95,6 +116,11 @@ class DatasetSchema(ApiModel):
         max_length=4096,
         description="Columns (or one array) that predict; order matters.",
     )
+    ranges: dict[ColumnName, ColumnRange] = Field(
+        default_factory=dict,
+        max_length=4096,
+        description="Ranges of the features, by column: with them features are scaled without asking the data.",
+    )
 
 
 class Dataset(ApiModel):
@@ -104,6 +130,17 @@ class Dataset(ApiModel):
     source: DatasetSource = Field(description="Where the data is.")
     schema_: DatasetSchema | None = Field(
         default=None, alias="schema", description="What the columns are; built-in apps need it."
+    )
+    population: ShortName | None = Field(
+        default=None,
+        description="Whose people these are: the PrivacyBudget of this name, in this namespace, is charged; jobs "
+        "without differential privacy are refused. Datasets that share people share it.",
+    )
+    records: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**12,
+        description="Number of records, made public: for unit Record, and for weights RecordCount under privacy.",
     )
 
 
@@ -117,6 +154,7 @@ class ParticipantPolicy(ApiModel):
             holds=lambda p: len(set(p.namespaces)) == len(p.namespaces),
             field="namespaces",
         ),
+        between("maxEpsilonPerJob", "max_epsilon_per_job", low="0.0", high=MAX_EPSILON, open_low=True),
     )
 
     namespaces: list[NamespaceName] = Field(
@@ -124,6 +162,25 @@ class ParticipantPolicy(ApiModel):
         max_length=256,
         description="Namespaces whose jobs may use the datasets; empty means nobody's.",
         json_schema_extra=UNIQUE,
+    )
+    images: list[Glob] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Trainer images that may see the data, * is a wildcard; empty means any.",
+        json_schema_extra=UNIQUE,
+    )
+    record_apps: list[Glob] = Field(
+        default_factory=list,
+        max_length=64,
+        description="ClientApps trusted to clip each record for unit Record, * is a wildcard; empty means the "
+        "platform's own.",
+        json_schema_extra=UNIQUE,
+    )
+    max_epsilon_per_job: PositiveDecimal | None = Field(
+        default=None, description="Largest epsilon of one job; without it what is left of the budget."
+    )
+    adversary: Adversary = Field(
+        default="ServerAndOne", description="Against whom the budget is charged; Local noise is the same for all."
     )
 
 
@@ -235,6 +292,9 @@ class ParticipantStatus(ApiModel):
     observed_generation: int | None = Field(default=None, ge=0, description="Generation that this status is about.")
     datasets: list[DatasetStatus] = Field(
         default_factory=list, max_length=64, description="Each dataset.", json_schema_extra=MAP_BY_NAME
+    )
+    identity: str | None = Field(
+        default=None, max_length=1024, description="Public key of certificates and ledger (Ed25519, PEM)."
     )
     conditions: list[Condition] = Field(
         default_factory=list, max_length=8, description="The truth, in conditions.", json_schema_extra=MAP_BY_TYPE

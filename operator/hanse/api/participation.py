@@ -7,9 +7,11 @@ from datetime import datetime
 
 from pydantic import Field
 
+from hanse.api.compression import Compression
 from hanse.api.conditions import Condition
-from hanse.api.job import AppPath, ConfigKey, ConfigValue, ImageRef
-from hanse.api.meta import MAP_BY_TYPE, ApiModel, Message, NamespaceName, ShortName, Uid
+from hanse.api.job import AppPath, ArrayGlob, ConfigKey, ConfigValue, ImageRef
+from hanse.api.meta import MAP_BY_TYPE, ApiModel, Message, NamespaceName, PositiveDecimal, ShortName, Uid
+from hanse.api.privacy import PrivacyPlan
 
 
 class JobRef(ApiModel):
@@ -46,6 +48,16 @@ class ParticipationPlan(ApiModel):
         default=None, ge=1, description="Hard deadline of the client Job, for an app that will not stop."
     )
     backoff_limit: int = Field(default=3, ge=0, le=100, description="Retries of the client pod.")
+    privacy: PrivacyPlan | None = Field(default=None, description="What may leave the gate; nothing else does.")
+    population: ShortName | None = Field(default=None, description="PrivacyBudget in this namespace that is charged.")
+    records: int | None = Field(default=None, ge=1, description="Number of records that the owner declared.")
+    compression: Compression | None = Field(default=None, description="How updates are made smaller.")
+    personal_layers: list[ArrayGlob] = Field(
+        default_factory=list, max_length=64, description="Arrays of the model that never leave, by name (* and ?)."
+    )
+    initial_seed: int | None = Field(
+        default=None, ge=0, le=2**31 - 1, description="Seed of the first model, which the gate makes itself."
+    )
 
 
 class ParticipationSpec(ApiModel):
@@ -68,6 +80,13 @@ class ContainerFailure(ApiModel):
     log: str = Field(default="", max_length=4096, description="Its last lines.")
 
 
+class ParticipationEpsilon(ApiModel):
+    """What this owner's budget pays for this job, at the budget's delta."""
+
+    reserved: PositiveDecimal = Field(description="Worst case that was reserved.")
+    spent: PositiveDecimal = Field(description="What was released.")
+
+
 class ParticipationStatus(ApiModel):
     """Written by the operator alone."""
 
@@ -75,6 +94,7 @@ class ParticipationStatus(ApiModel):
     public_key: str | None = Field(default=None, max_length=1024, description="SuperNode public key, PEM (P-384).")
     client_job: str | None = Field(default=None, max_length=63, description="Name of the client Job.")
     rounds_contributed: int = Field(default=0, ge=0, description="Rounds that hold an update of this owner.")
+    epsilon: ParticipationEpsilon | None = Field(default=None, description="What the owner's budget pays.")
     failure: ContainerFailure | None = Field(default=None, description="The last failed container.")
     message: Message = Field(default="", description="What happens now.")
     conditions: list[Condition] = Field(

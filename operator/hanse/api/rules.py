@@ -64,3 +64,8 @@ def unique_names(field: str, attribute: str) -> Rule:
         holds=lambda m: len({item.name for item in getattr(m, attribute)}) == len(getattr(m, attribute)),
         field=field,
     )
+
+
+def transition(field: str, cel: str, message: str) -> Rule:
+    """A rule about `self` and `oldSelf`: the API server alone can check it, since a model has no past."""
+    return Rule(cel=cel, message=message, holds=lambda _: True, field=field)

@@ -5,10 +5,12 @@ The runtime reads them as run.json and client.json.
 
 from pydantic import Field
 
+from hanse.api.compression import Compression
 from hanse.api.job import (
     MAX_PARTICIPANTS,
     Aggregation,
     AppPath,
+    ArrayGlob,
     ConfigKey,
     ConfigValue,
     FederatedJobSpec,
@@ -18,6 +20,7 @@ from hanse.api.job import (
 from hanse.api.meta import ApiModel, ShortName
 from hanse.api.participant import DatasetSchema
 from hanse.api.participation import JobRef
+from hanse.api.privacy import PrivacyPlan
 
 SERVER_LOST_SECONDS = 300
 
@@ -28,6 +31,9 @@ class ServerParticipant(ApiModel):
     name: ShortName
     index: int = Field(ge=0, lt=MAX_PARTICIPANTS)
     public_key: str = Field(max_length=1024, description="SuperNode public key, PEM (ECDSA P-384).")
+    records: int | None = Field(default=None, ge=1, description="Declared number of records.")
+    expected_batch: int | None = Field(default=None, ge=1, description="Unit Record only: as in its plan.")
+    plan_hash: str = Field(default="", max_length=80, description="planHash of its Participation.")
 
 
 class ProgressTarget(ApiModel):
@@ -56,6 +62,9 @@ class RunConfig(ApiModel):
     output_path: str = Field(
         default="model.safetensors", max_length=256, description="Model file, relative to Paths.output."
     )
+    privacy: PrivacyPlan | None = Field(default=None, description="Without expected_batch: see participants.")
+    compression: Compression | None = None
+    personal_layers: list[ArrayGlob] = Field(default_factory=list)
     progress: ProgressTarget | None = None
     server_port: int = Field(default=9443, description="Port of the front.")
     superlink_port: int = Field(default=8000, description="Loopback port of the SuperLink.")
@@ -78,6 +87,8 @@ class RunConfig(ApiModel):
             on_dropout=spec.on_dropout,
             stop_when=spec.stop_when,
             aggregation=spec.aggregation,
+            compression=spec.compression,
+            personal_layers=spec.app.personal_layers,
             checkpoint_every_rounds=spec.checkpoint.every_rounds,
             backoff_limit=spec.backoff_limit,
             output_path=output_path,
@@ -89,6 +100,7 @@ class ClientDataset(ApiModel):
 
     name: ShortName
     path: str = Field(max_length=512)
+    records: int | None = Field(default=None, ge=1, description="Declared number of records.")
     schema_: DatasetSchema | None = Field(default=None, alias="schema")
 
 
@@ -104,3 +116,9 @@ class ClientConfig(ApiModel):
     config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
     dataset: ClientDataset
     server_lost_seconds: int = Field(default=SERVER_LOST_SECONDS, ge=1)
+    plan_hash: str = Field(default="", max_length=80, description="planHash of the Participation.")
+    privacy: PrivacyPlan | None = None
+    population: ShortName | None = Field(default=None, description="PrivacyBudget that is charged.")
+    compression: Compression | None = None
+    personal_layers: list[ArrayGlob] = Field(default_factory=list)
+    initial_seed: int | None = Field(default=None, ge=0)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from hanse.api import names
+from hanse.api.budget import PrivacyBudgetSpec, PrivacyBudgetStatus
 from hanse.api.job import MUTABLE_SPEC_FIELDS, FederatedJobSpec, FederatedJobStatus
 from hanse.api.participant import ParticipantSpec
 from hanse.api.participant import ParticipantStatus as ParticipantKindStatus
@@ -46,6 +47,7 @@ class Kind:
     short_name: bool = True
     frozen_at_start: tuple[str, ...] = ()
     frozen: tuple[str, ...] = field(default=())
+    status_stays: bool = False
 
     @property
     def singular(self) -> str:
@@ -78,6 +80,7 @@ KINDS: Final = (
             Column("Round", ".status.summary.round", "Completed and total rounds."),
             Column("Participants", ".status.summary.participants", "Ready and total participants."),
             Column("Metric", ".status.summary.metric", "Newest evaluation metric."),
+            Column("Epsilon", ".status.summary.epsilon", "Epsilon spent and asked."),
             Column("Reason", ".status.summary.reason", "Reason of the condition behind the state.", wide=True),
             Column("ETA", ".status.summary.eta", "Estimated time left.", wide=True),
             _AGE,
@@ -113,20 +116,49 @@ KINDS: Final = (
             Column("Job", ".spec.jobRef.name", "The job that asks."),
             Column("From", ".spec.jobRef.namespace", "Namespace of the job."),
             Column("Dataset", ".spec.plan.dataset", "Dataset that is used."),
-            Column("Ready", '.status.conditions[?(@.type=="ClientReady")].status', "Whether the client pod runs."),
+            # Its status would say False of a client that is done, too.
+            Column("State", '.status.conditions[?(@.type=="ClientReady")].reason', "One word: what its client does."),
             Column("Contributed", ".status.roundsContributed", "Rounds that hold an update.", type="integer"),
-            Column("Reason", '.status.conditions[?(@.type=="ClientReady")].reason', "Why.", wide=True),
             Column("Failure", ".status.failure.reason", "Why its last container failed.", wide=True),
             _AGE,
         ),
         short_name=False,
         frozen=_wire_fields(ParticipationSpec, without=("suspend",)),
     ),
+    Kind(
+        kind="PrivacyBudget",
+        plural="privacybudgets",
+        short="pb",
+        spec=PrivacyBudgetSpec,
+        status=PrivacyBudgetStatus,
+        description=(
+            "A PrivacyBudget bounds what all jobs together may learn about one population, for ever. "
+            "Its owner writes the spec; the status is the ledger and only grows."
+        ),
+        columns=(
+            Column("Unit", ".spec.unit", "Whose data is hidden.", wide=True),
+            Column("Total", ".spec.epsilon", "All that may be spent."),
+            Column("Spent", ".status.spent.epsilon", "What jobs that have ended released."),
+            Column("Reserved", ".status.reserved.epsilon", "Worst case of the jobs that run."),
+            Column("Left", ".status.left", "What still fits; losses compose, they do not add up."),
+            Column("Delta", ".spec.delta", "At which losses are converted.", wide=True),
+            Column("Entries", ".status.entries", "Releases ever written.", type="integer", wide=True),
+            _AGE,
+        ),
+        status_stays=True,
+    ),
 )
 
 _SHORT_NAME_RULE: Final = {
     "rule": "size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
     "message": "metadata.name must be a DNS label of at most 40 characters (its children's names are made of it)",
+}
+
+
+#: A rule below `status` is not asked when all of it is removed.
+_STATUS_STAYS: Final = {
+    "rule": "!has(oldSelf.status) || has(self.status)",
+    "message": "status cannot be removed: it is the ledger",
 }
 
 
@@ -177,7 +209,9 @@ def _root_schema(kind: Kind) -> Schema:
             "status": structural_schema(kind.status, defaults=False),
         },
     }
-    rules = [_SHORT_NAME_RULE] if kind.short_name else []
+    rules: list[dict[str, str]] = [_SHORT_NAME_RULE] if kind.short_name else []
+    if kind.status_stays:
+        rules.append(_STATUS_STAYS)
     started = "has(oldSelf.status) && has(oldSelf.status.startTime)"
     rules += [_frozen_rule(spec, name, "self.spec", f"!({started}) || ") for name in kind.frozen_at_start]
     return {**root, "x-kubernetes-validations": rules} if rules else root

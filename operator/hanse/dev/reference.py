@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from hanse.api import names
-from hanse.api.conditions import JobCondition, ParticipantCondition, ParticipationCondition
+from hanse.api.conditions import BudgetCondition, JobCondition, ParticipantCondition, ParticipationCondition
 from hanse.api.exitcodes import PERMANENT, REASONS, ExitCode
 from hanse.api.job import MUTABLE_SPEC_FIELDS
 from hanse.api.rbac import TABLE
@@ -22,6 +22,7 @@ CONDITIONS: Final[dict[str, type[StrEnum]]] = {
     "FederatedJob": JobCondition,
     "Participant": ParticipantCondition,
     "Participation": ParticipationCondition,
+    "PrivacyBudget": BudgetCondition,
 }
 #: Bounds as a person reads them.
 _BOUNDS: Final = {
