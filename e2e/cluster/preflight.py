@@ -1,18 +1,26 @@
-"""What a host needs for the local back end, checked and installed. Used by the command line and by scripts/."""
+"""What a host needs for an API server or for the local back end, checked and installed.
+
+Used by the command line and by scripts/.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from e2e.cluster.errors import MissingRequirement
 from e2e.cluster.proc import run, which
 
-# Program (or file) that shows that a Debian package is there -> the package.
-PACKAGES = {
+# Program (or file) that shows that a Debian package is there -> the package. For an API server without nodes:
+API_SERVER = {
     "etcd": "etcd-server",
+    "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",  # Go fetches modules; minimal systems trust nobody
+}
+# For a node too:
+PACKAGES = {
+    **API_SERVER,
     "containerd": "containerd",
     "runc": "runc",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
@@ -31,18 +39,18 @@ _SERVICES = ("etcd", "containerd")
 _MODULES = ("br_netfilter", "overlay", "veth", "nf_tables")
 
 
-def missing_packages() -> list[str]:
+def missing_packages(wanted: Mapping[str, str] = PACKAGES) -> list[str]:
     """Debian packages that are not there."""
-    return sorted({package for probe, package in PACKAGES.items() if not _present(probe)})
+    return sorted({package for probe, package in wanted.items() if not _present(probe)})
 
 
-def install(report: Callable[[str], None] = print) -> None:
+def install(report: Callable[[str], None] = print, wanted: Mapping[str, str] = PACKAGES) -> None:
     """Install what is missing with apt-get and stop the services that it starts.
 
     Raises:
         MissingRequirement: not root, or no apt-get.
     """
-    packages = missing_packages()
+    packages = missing_packages(wanted)
     if packages:
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
             raise MissingRequirement(f"as root on Debian or Ubuntu: apt-get install {' '.join(packages)}")
@@ -62,6 +70,16 @@ def stop_services() -> None:
             run(["systemctl", "disable", "--now", service], check=False)
         elif Path(f"/etc/init.d/{service}").exists():
             run([f"/etc/init.d/{service}", "stop"], check=False)
+
+
+def check_apiserver() -> None:
+    """Make sure that an API server without nodes can start here.
+
+    Raises:
+        MissingRequirement: with everything that is missing.
+    """
+    if packages := missing_packages(API_SERVER):
+        raise MissingRequirement(f"missing packages: {' '.join(packages)}")
 
 
 def check() -> None:

