@@ -145,6 +145,7 @@ async def test_rounds_show_in_the_columns(rig: Rig) -> None:
         "metric": "auc=0.771",
         "reason": "Running",
         "eta": "5m40s",
+        "epsilon": "-",
     }
     assert rig.condition("ParticipantsReady") == ("True", "Ready")
     assert rig.condition("FullParticipation") == ("True", "AllParticipate")

@@ -1,11 +1,13 @@
 """A Participation through the engine: the owner's policy, the client Job, and what its pods say."""
 
+import re
 from typing import Any
 
 import pytest
 
 from hanse.api import names
 from hanse.controller import kinds
+from hanse.dev import crds
 from tests.unit.controller import world
 from tests.unit.controller.rig import Rig
 
@@ -35,7 +37,7 @@ async def test_all_conditions_from_the_first_visit(rig: Rig) -> None:
     found = rig.participation("bank-a")
     assert found is not None
     kinds_ = [c["type"] for c in found["status"]["conditions"]]
-    assert kinds_ == ["PolicySatisfied", "ClientReady", "Complete", "Failed"]
+    assert kinds_ == ["PolicySatisfied", "BudgetReserved", "ClientReady", "Complete", "Failed"]
 
 
 async def test_the_client_runs(rig: Rig) -> None:
@@ -191,3 +193,21 @@ async def test_long_names_still_fit() -> None:
     assert made is not None
     assert len(made["metadata"]["name"]) <= 63
     assert len(names.server_name("j" * 40)) <= 63
+
+
+@pytest.mark.parametrize(
+    ("code", "job", "word"),
+    [(None, {}, "Ready"), (0, {"Complete": ""}, "Completed"), (67, {"Failed": "PodFailurePolicy"}, "DatasetNotFound")],
+)
+async def test_the_column_says_what_the_client_does(rig: Rig, code: int | None, job: dict[str, str], word: str) -> None:
+    """`kubectl get participations` must not look as if something were wrong once the client is done."""
+    column = next(c for k in crds.KINDS if k.kind == "Participation" for c in k.columns if c.name == "State")
+    found = re.fullmatch(r'\.status\.conditions\[\?\(@\.type=="(\w+)"\)\]\.(\w+)', column.path)
+    assert found is not None
+    kind, field = found.groups()
+    rig.pod_of(rig.client_job("bank-a"), world.running() if code is None else world.ended("trainer", code))
+    rig.set_job_status(rig.client_job("bank-a"), world.job_status(**job))
+    await rig.settle()
+    participation = rig.participation("bank-a")
+    assert participation is not None
+    assert next(c[field] for c in participation["status"]["conditions"] if c["type"] == kind) == word
