@@ -16,10 +16,31 @@ build bytes -> store bytes with their digest -> `charge(slot, digest)` -> push -
 same slot and digest, so a call that timed out is made again with the stored bytes and costs nothing more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Protocol
+
+from hanse.api.privacy import PrivacyPlan, Slot
+
+__all__ = [
+    "Claim",
+    "DatasetMoved",
+    "Entry",
+    "Lease",
+    "LeaseLost",
+    "Ledger",
+    "LedgerDamaged",
+    "LedgerError",
+    "LedgerUnavailable",
+    "NotReserved",
+    "Sign",
+    "Slot",
+    "SlotUsed",
+]
+
+#: Ed25519 by the owner's identity key, base64 (`hanse.pki.identity.sign`).
+Sign = Callable[[bytes], str]
 
 
 class LedgerError(Exception):
@@ -54,16 +75,6 @@ class LedgerDamaged(LedgerError):
     """It cannot be trusted."""
 
 
-@dataclass(frozen=True, order=True)
-class Slot:
-    """One release that a plan has. `kind` is a value of `hanse.api.privacy.ReleaseKind`; rounds from 1 (0: before the
-    first), attempts from 1."""
-
-    kind: str
-    round: int
-    attempt: int = 1
-
-
 @dataclass(frozen=True)
 class Entry:
     """One paid release: sha256 of the bytes that left or may leave, and when it was paid."""
@@ -77,23 +88,16 @@ class Entry:
 class Claim:
     """What a gate opens its account with.
 
-    `account` is the Participation's uid (hanse run: the run's id and the participant's name); `dataset_digest` is
-    `sha256:…` of the data as the gate sees it, empty when it cannot see it.
+    `account` is `names.account_id(job uid, participant)`; `plan` is what this gate enforces and `plan_hash` its
+    client.json's: both must be what was reserved. `dataset_digest` is `digest.dataset_digest` of the data as the gate
+    sees it, empty when it sees none.
     """
 
     account: str
+    plan: PrivacyPlan
     plan_hash: str
     dataset: str
     dataset_digest: str = ""
-
-
-@dataclass(frozen=True)
-class Closing:
-    """The gate's last word: nothing more will leave. `signature` is Ed25519 over `hanse.pki.identity.closing_bytes`,
-    base64; `public_key` is the owner's, PEM."""
-
-    signature: str
-    public_key: str
 
 
 class Lease(Protocol):
@@ -116,8 +120,10 @@ class Lease(Protocol):
         """
         ...
 
-    def close(self, closing: Closing) -> None:
-        """Give the rest of the reservation back. Idempotent for the same closing; no charge after it.
+    def close(self, sign: Sign) -> None:
+        """Give the rest of the reservation back: nothing can be paid afterwards. Idempotent.
+
+        `sign` gets the statement (`hanse.api.closing.statement`: account, plan, releases) and returns its signature.
 
         Raises:
             LedgerError: see the module's docstring.
