@@ -1,6 +1,8 @@
 """A Participation through the engine: the owner's policy, the client Job, and what its pods say."""
 
+import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hanse.api import names
 from hanse.controller import kinds
 from hanse.dev import crds
 from tests.unit.controller import world
-from tests.unit.controller.rig import Rig
+from tests.unit.controller.rig import DEFAULTS, Rig
 
 
 @pytest.fixture
@@ -211,3 +213,14 @@ async def test_the_column_says_what_the_client_does(rig: Rig, code: int | None, 
     participation = rig.participation("bank-a")
     assert participation is not None
     assert next(c[field] for c in participation["status"]["conditions"] if c["type"] == kind) == word
+
+
+async def test_the_operators_patience_reaches_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.controller.rig.DEFAULTS", replace(DEFAULTS, server_lost_seconds=45))
+    rig = Rig()
+    await rig.start()
+    client = rig.client_job("bank-a")
+    assert client is not None
+    config = rig.door.find(kinds.CONFIG_MAP, "bank-a", client["metadata"]["name"])
+    assert config is not None
+    assert json.loads(config["data"]["client.json"])["serverLostSeconds"] == 45
