@@ -185,6 +185,7 @@ def _defaults(settings: Settings) -> Defaults:
         gate_image=settings.gate_image,
         allow_image_tags=settings.allow_image_tags,
         progress_base=settings.progress_base,
+        server_lost_seconds=settings.server_lost_seconds,
     )
 
 

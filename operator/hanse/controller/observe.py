@@ -215,6 +215,7 @@ class Observer:
                 and pod.meta.labels.get(names.LABEL_ROLE) == names.ROLE_CLIENT
             ),
             rounds_contributed=self._contributed(spec),
+            server_lost_seconds=self._defaults.server_lost_seconds,
             problem=problem,
         )
 

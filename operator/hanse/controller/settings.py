@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hanse.api.runconfig import SERVER_LOST_SECONDS
+
 
 class Settings(BaseModel):
     """Environment variables are the field names in upper case; the chart sets them."""
@@ -16,6 +18,9 @@ class Settings(BaseModel):
     server_image: str = Field(min_length=1, description="Image of front, SuperLink and launcher.")
     gate_image: str = Field(min_length=1, description="Image of the gate.")
     allow_image_tags: bool = Field(default=False, description="Whether spec.app.image may be a tag.")
+    server_lost_seconds: int = Field(
+        default=SERVER_LOST_SECONDS, ge=10, description="After so long without their server client pods end themselves."
+    )
     progress_url: str = Field(default="", description="Base URL of the progress endpoint, as the pods reach it.")
     service_name: str = Field(default="hanse-operator", description="Service in front of the progress endpoint.")
     bind_address: str = "0.0.0.0"  # noqa: S104 - kubelet, Prometheus and the launchers come from outside the pod

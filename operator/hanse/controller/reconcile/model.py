@@ -11,6 +11,7 @@ from hanse.api.job import FederatedJobSpec, FederatedJobStatus
 from hanse.api.meta import ApiModel
 from hanse.api.participation import ParticipationSpec, ParticipationStatus
 from hanse.api.progress import Progress
+from hanse.api.runconfig import SERVER_LOST_SECONDS
 from hanse.controller.views import JobView, Meta, PodView
 
 Manifest = dict[str, Any]
@@ -34,6 +35,7 @@ class Defaults:
     gate_image: str
     allow_image_tags: bool
     progress_base: str
+    server_lost_seconds: int = SERVER_LOST_SECONDS
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class ObservedParticipation:
     client_job: JobView | None = None
     pods: tuple[PodView, ...] = ()
     rounds_contributed: int = 0
+    server_lost_seconds: int = SERVER_LOST_SECONDS
     problem: Problem | None = None
 
 

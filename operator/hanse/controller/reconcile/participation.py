@@ -224,6 +224,7 @@ def client_config(observed: ObservedParticipation, dataset: Dataset) -> ClientCo
         client_app=plan.client_app,
         config=plan.config,
         dataset=ClientDataset(name=dataset.name, path=dataset.source.path, schema_=dataset.schema_),
+        server_lost_seconds=observed.server_lost_seconds,
     )
 
 

@@ -21,6 +21,7 @@ EVERYTHING: dict[str, Any] = {
     | {"pullSecrets": ["registry"], "pullPolicy": "Always"},
     "operator": {
         "allowImageTags": True,
+        "serverLostSeconds": 60,
         "logLevel": "debug",
         "nodeSelector": {"pool": "system"},
         "tolerations": [{"key": "a", "operator": "Exists"}],
@@ -124,6 +125,7 @@ def test_settings_of_the_operator(render: Render) -> None:
         "SERVER_IMAGE": f"registry.example.com/hanse/server@{DIGEST}",
         "GATE_IMAGE": f"registry.example.com/hanse/gate@{DIGEST}",
         "ALLOW_IMAGE_TAGS": "true",
+        "SERVER_LOST_SECONDS": "60",
         "SERVICE_NAME": "hanse-operator",
         "LOG_LEVEL": "debug",
     }

@@ -40,6 +40,13 @@ def test_no_namespace_is_all_namespaces() -> None:
     assert Settings.from_environment({**ENVIRONMENT, "WATCH_NAMESPACES": ""}).clusterwide
 
 
+def test_how_long_clients_wait_for_a_server() -> None:
+    assert Settings.from_environment(ENVIRONMENT).server_lost_seconds == 300
+    assert Settings.from_environment({**ENVIRONMENT, "SERVER_LOST_SECONDS": "20"}).server_lost_seconds == 20
+    with pytest.raises(ValidationError, match="server_lost_seconds"):
+        Settings.from_environment({**ENVIRONMENT, "SERVER_LOST_SECONDS": "1"})
+
+
 def test_missing_settings_are_named() -> None:
     with pytest.raises(ValidationError, match="gate_image"):
         Settings.from_environment({"OPERATOR_NAMESPACE": "x", "SERVER_IMAGE": "s"})
