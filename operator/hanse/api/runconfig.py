@@ -23,6 +23,7 @@ from hanse.api.participation import JobRef
 from hanse.api.privacy import PrivacyPlan
 
 SERVER_LOST_SECONDS = 300
+MAX_MESSAGE_BYTES = 2 << 30
 
 
 class ServerParticipant(ApiModel):
@@ -116,6 +117,11 @@ class ClientConfig(ApiModel):
     config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
     dataset: ClientDataset
     server_lost_seconds: int = Field(default=SERVER_LOST_SECONDS, ge=1)
+    max_message_bytes: int = Field(
+        default=MAX_MESSAGE_BYTES,
+        ge=1,
+        description="What the gate takes from the trainer for one message: the reply with the app's Context.state.",
+    )
     plan_hash: str = Field(default="", max_length=80, description="planHash of the Participation.")
     privacy: PrivacyPlan | None = None
     population: ShortName | None = Field(default=None, description="PrivacyBudget that is charged.")

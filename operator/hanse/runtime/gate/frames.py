@@ -46,6 +46,8 @@ class Frame:
     kind: str
     meta: dict[str, Any] = field(default_factory=dict)
     blobs: Sequence[Buffer] = ()
+    #: It was over the receiver's limit: its blobs were thrown away as they came.
+    dropped: bool = False
 
 
 def head_of(frame: Frame) -> bytes:
@@ -97,14 +99,26 @@ class Connection:
         except OSError as error:
             raise ConnectionLost(str(error)) from error
 
-    def recv(self) -> Frame:
-        """The next frame, whole. Raises ConnectionLost or MalformedFrame."""
+    def recv(self, limit: int = FRAME_LIMIT) -> Frame:
+        """The next frame, whole; of one whose blobs are more than `limit` bytes only the head, marked as dropped.
+
+        Raises ConnectionLost or MalformedFrame.
+        """
         magic, length = _PREFIX.unpack(self._read(_PREFIX.size))
         if magic != MAGIC or length > HEAD_LIMIT:
             raise MalformedFrame("prefix is no frame")
         frame, sizes = parse_head(bytes(self._read(length)))
-        frame.blobs = [self._read(size) for size in sizes]
+        if sum(sizes) > limit:
+            frame.dropped = True
+            self._skip(sum(sizes))
+        else:
+            frame.blobs = [self._read(size) for size in sizes]
         return frame
+
+    def _skip(self, size: int) -> None:
+        """Take bytes from the socket without keeping them, so that the next frame can be read."""
+        while size > 0:
+            size -= len(self._read(min(size, COALESCE)))
 
     def _read(self, size: int) -> bytearray:
         """Exactly `size` bytes, grown as they come: a lying size costs the liar, not us."""

@@ -59,15 +59,15 @@ class Gate:
             if self._listener.fileno() in ready:
                 connection = self._welcome()
                 if connection is not None:
-                    patience = self._config.server_lost_seconds
-                    Session(connection, self._fleet, self._journal, self._wake, patience).serve()
+                    patience, limit = self._config.server_lost_seconds, self._config.max_message_bytes
+                    Session(connection, self._fleet, self._journal, self._wake, patience, limit).serve()
 
     def _welcome(self) -> Connection | None:
         """The trainer's connection, once it has said hello in words that we understand."""
         sock, _ = self._listener.accept()
         connection = Connection(sock, HELLO_SECONDS)
         try:
-            hello = connection.recv()
+            hello = connection.recv(limit=0)
             refusal = self._refusal(hello)
             if refusal is None:
                 connection.send(Frame("welcome"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from hanse.api.replies import ReplyCode
+from hanse.api.runconfig import MAX_MESSAGE_BYTES
 from hanse.runtime.flower import wire
 from hanse.runtime.flower.fleet import FleetError, FleetRefused, Letter, NodeUnknown, Outgoing, RunOver, ServerAway, now
 from hanse.runtime.flower.wire_taken import UNKNOWN
@@ -35,6 +36,13 @@ LOOK_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 5.0
 #: A pull that took this long was held back by the server: it waits for us, so we need not.
 HELD_SECONDS: Final = 0.2
+
+#: What a trainer may send while nothing is asked of it: frames without blobs.
+FRAME_LIMIT_IDLE: Final = 0
+#: A reply to train or evaluate has arrays as large as the model, and a Context.state with a few of its size (moments,
+#: residuals): so many times what was received is plausible, and so much whatever was received.
+PLAUSIBLE_TIMES: Final = 8
+PLAUSIBLE_BYTES: Final = 64 << 20
 
 T = TypeVar("T")
 
@@ -75,6 +83,7 @@ class Session:
         journal: Journal,
         wake: Wake,
         server_lost_seconds: float,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
@@ -83,6 +92,8 @@ class Session:
         self._taken = journal.taken()
         self._wake = wake
         self._patience = server_lost_seconds
+        self._most = max_message_bytes
+        self._limit = FRAME_LIMIT_IDLE
         self._clock = clock
         self._pace = Pace(clock)
         self._heart = Heart(fleet, clock)
@@ -171,6 +182,7 @@ class Session:
     def _ask(self, letter: Letter, blobs: list[bytes], received: dict[str, wire.RecordView]) -> Answer:
         """Hand the message to the trainer and wait for what it makes of it, until nobody waits for the reply."""
         meta = {"id": letter.message_id, "origin": letter.origin.hex(), "split": len(blobs)}
+        self._limit = self._plausible(letter.message_type, sum(map(len, blobs)))
         deadline = self._clock() + letter.seconds_left(now())
         try:
             # A trainer that is leaving may not take it any more; what it said before is still to be read.
@@ -192,6 +204,14 @@ class Session:
             raise
         except SessionOver:
             return Answer(code=ReplyCode.DRAINED, leaves=True)
+        finally:
+            self._limit = FRAME_LIMIT_IDLE
+
+    def _plausible(self, message_type: str, received: int) -> int:
+        """How many bytes a reply may have. The answer to a query may be a model that nobody has seen before."""
+        if message_type.split(".", 1)[0] == "query":
+            return self._most
+        return min(self._most, received * PLAUSIBLE_TIMES + PLAUSIBLE_BYTES)
 
     def _next(self, deadline: float) -> Frame | None:
         """The trainer's next frame, or None at the deadline. Raises SessionOver when the gate is told to stop."""
@@ -208,6 +228,9 @@ class Session:
         """Only what passes the checks becomes the answer, and it is what was checked, not what was received."""
         if "code" in frame.meta:
             return Answer(code=_code(frame))
+        if frame.dropped:
+            log.error("reply refused: with the app's state it is larger than %d bytes", self._limit)
+            return Answer(code=ReplyCode.NOT_ALLOWED_IN_REPLY)
         try:
             content, state = wire.unpack_answer(frame.blobs, frame.meta.get("split"))
             self._journal.keep_state(state)
@@ -260,7 +283,7 @@ class Session:
     def _receive(self, seconds: float) -> Frame | None:
         ready = {key.fileobj for key, _ in self._selector.select(max(0.0, seconds))}
         if self._connection in ready:
-            return self._connection.recv()
+            return self._connection.recv(self._limit)
         if self._wake in ready:
             raise SessionOver("told to stop")
         return None

@@ -16,6 +16,7 @@ from flwr.app.metadata import Metadata
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import ObjectTree
 
+from hanse.api.runconfig import MAX_MESSAGE_BYTES
 from hanse.runtime.flower import wire
 from hanse.runtime.flower.fleet import FleetError, Letter, Outgoing
 from hanse.runtime.gate.frames import Connection, Frame
@@ -97,13 +98,15 @@ class MemoryFleet:
 class Stage:
     """A session in a thread; the test is the trainer and the server."""
 
-    def __init__(self, directory: Path, patience: float = 60.0, fleet: MemoryFleet | None = None) -> None:
+    def __init__(
+        self, directory: Path, patience: float = 60.0, fleet: MemoryFleet | None = None, limit: int = MAX_MESSAGE_BYTES
+    ) -> None:
         self.fleet = fleet or MemoryFleet()
         self.journal = Journal(directory)
         self.wake = Wake()
         ours, theirs = socket.socketpair()
         self.trainer = Connection(ours)
-        session = Session(Connection(theirs), self.fleet, self.journal, self.wake, patience)
+        session = Session(Connection(theirs), self.fleet, self.journal, self.wake, patience, limit)
         self.thread = threading.Thread(target=session.serve, daemon=True)
         self.thread.start()
 

@@ -1,9 +1,11 @@
 """Frames over a real socket pair, whole, torn and forged."""
 
+import json
 import mmap
 import socket
 import struct
 import threading
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +47,35 @@ def test_large_blobs_are_not_held_up_by_the_sockets_buffer() -> None:
         frame = Connection(right).recv()
         sender.join()
     assert [bytes(b) for b in frame.blobs] == [blob, b"", blob]
+
+
+def test_a_frame_over_the_limit_is_not_kept_and_the_next_one_is_read() -> None:
+    left, right = socket.socketpair()
+    size = 64 << 20
+    with left, right:
+
+        def send() -> None:
+            left.sendall(json_head("large", size))
+            for _ in range(64):
+                left.sendall(bytes(1 << 20))
+            Connection(left).send(Frame("next", {}, [b"abc"]))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        tracemalloc.start()
+        frame = Connection(right).recv(limit=size - 1)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (frame.kind, frame.dropped, list(frame.blobs)) == ("large", True, [])
+        assert peak < 8 << 20
+        following = Connection(right).recv(limit=3)
+        sender.join()
+    assert (following.kind, following.dropped, [bytes(b) for b in following.blobs]) == ("next", False, [b"abc"])
+
+
+def json_head(kind: str, size: int) -> bytes:
+    head = json.dumps({"kind": kind, "meta": {}, "sizes": [size]}).encode()
+    return b"HNS1" + struct.pack(">I", len(head)) + head
 
 
 def test_a_closed_peer_is_noticed(pair: tuple[Connection, socket.socket]) -> None:
