@@ -27,6 +27,11 @@ class Paths:
         return self.config / "client.json"
 
     @property
+    def check_config(self) -> Path:
+        """What the init container app-check gets in client.json's place."""
+        return self.config / "check.json"
+
+    @property
     def tls(self) -> Path:
         """ca.crt, tls.crt, tls.key; in the gate's container also node.key (SuperNode key, ECDSA P-384, PEM)."""
         return self.root / "etc/hanse/tls"

@@ -1,6 +1,6 @@
 """The config files that the operator (or `hanse run`) mounts into the pods.
 
-The runtime reads them as run.json and client.json.
+The runtime reads them as run.json, client.json and check.json.
 """
 
 from pydantic import Field
@@ -103,6 +103,12 @@ class ClientDataset(ApiModel):
     path: str = Field(max_length=512)
     records: int | None = Field(default=None, ge=1, description="Declared number of records.")
     schema_: DatasetSchema | None = Field(default=None, alias="schema")
+
+
+class CheckConfig(ApiModel):
+    """check.json: all that the app may read where its words may leave the owner's namespace; nothing of the owner's."""
+
+    client_app: AppPath
 
 
 class ClientConfig(ApiModel):

@@ -11,7 +11,7 @@ from hanse.api.participant import Dataset, PodTemplate
 from hanse.api.participation import ParticipationSpec
 from hanse.api.paths import Paths
 from hanse.api.podsecurity import pod_security
-from hanse.api.runconfig import ClientConfig
+from hanse.api.runconfig import CheckConfig, ClientConfig
 from hanse.controller.kinds import PARTICIPATION
 from hanse.controller.manifests import common
 from hanse.controller.manifests.common import Manifest, metadata, mount
@@ -34,12 +34,16 @@ def build_participation(name: str, namespace: str, spec: ParticipationSpec) -> M
 
 
 def build_client_config(meta: Meta, spec: ParticipationSpec, config: ClientConfig) -> Manifest:
-    """client.json."""
+    """client.json, and check.json for the container whose log may leave the namespace."""
+    check = CheckConfig(client_app=config.client_app)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(names.client_name(meta.name), meta.namespace, _labels(spec), (PARTICIPATION, meta)),
-        "data": {"client.json": json.dumps(config.to_wire(), sort_keys=True, indent=1)},
+        "data": {
+            _PATHS.client_config.name: json.dumps(config.to_wire(), sort_keys=True, indent=1),
+            _PATHS.check_config.name: json.dumps(check.to_wire()),
+        },
     }
 
 
@@ -107,8 +111,8 @@ def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTem
 
 
 def _app_check(spec: ParticipationSpec) -> Manifest:
-    # No data: the log of this import may reach the FederatedJob.
-    mounts = [mount("config", _PATHS.config), _tmp()]
+    # No data, and nothing that the owner has said of it: the log of this import may reach the FederatedJob.
+    mounts = [mount("check", _PATHS.config), _tmp()]
     return common.container(
         names.CONTAINER_APP_CHECK,
         spec.plan.image,
@@ -155,10 +159,11 @@ def _trainer(spec: ParticipationSpec, template: PodTemplate) -> Manifest:
 
 
 def _volumes(meta: Meta, dataset: Dataset) -> list[Manifest]:
-    name = names.client_name(meta.name)
+    name, check = names.client_name(meta.name), _PATHS.check_config.name
     claim = dataset.source.persistent_volume_claim.claim_name
     return [
         {"name": "config", "configMap": {"name": name}},
+        {"name": "check", "configMap": {"name": name, "items": [{"key": check, "path": check}]}},
         {"name": "tls", "secret": {"secretName": name, "defaultMode": common.DEFAULT_MODE}},
         {"name": "data", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
         common.empty_dir("shared", common.SHARED_SIZE),

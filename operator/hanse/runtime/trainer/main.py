@@ -12,19 +12,21 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
 from hanse.api.exitcodes import ExitCode
 from hanse.api.paths import Paths
-from hanse.api.runconfig import ClientConfig
+from hanse.api.runconfig import CheckConfig, ClientConfig
 from hanse.runtime.trainer.errors import TrainerExit
 
 log = logging.getLogger("hanse.trainer")
 
 #: The kubelet keeps 4096 bytes; the end of a traceback is what names the cause.
 TERMINATION_BYTES: Final = 3500
+
+M = TypeVar("M", CheckConfig, ClientConfig)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,20 +52,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(mode: str, paths: Paths) -> None:
-    try:
-        config = ClientConfig.model_validate_json(paths.client_config.read_text())
-    except (OSError, ValidationError) as error:
-        raise TrainerExit(ExitCode.CONFIG_INVALID, f"client.json: {error}") from error
-    # Imported here: what they import takes a second, and a wrong config is known without it.
-    from hanse.runtime.trainer.startup import check_app, get_ready
-
+    # Imported late: what startup imports takes a second, and a wrong config is known without it.
     if mode == "check":
-        check_app(config)
-        log.info("%s is a ClientApp", config.client_app)
+        app = _read(CheckConfig, paths.check_config).client_app
+        from hanse.runtime.trainer.startup import check_app
+
+        check_app(app)
+        log.info("%s is a ClientApp", app)
         return
+    config = _read(ClientConfig, paths.client_config)
+    from hanse.runtime.trainer.startup import get_ready
     from hanse.runtime.trainer.supervisor import Supervisor
 
     Supervisor(config, paths, get_ready(config, paths)).run()
+
+
+def _read(model: type[M], path: Path) -> M:
+    try:
+        return model.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise TrainerExit(ExitCode.CONFIG_INVALID, f"{path.name}: {error}") from error
 
 
 def _stopped_early(*_: object) -> NoReturn:

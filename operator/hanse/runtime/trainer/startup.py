@@ -31,11 +31,11 @@ class Ready:
     configs: "Configs"
 
 
-def check_app(config: ClientConfig) -> tuple[client.App, ModuleType]:
-    """The imported app. Raises TrainerExit with FLOWER_VERSION_MISMATCH or APP_IMPORT_FAILED."""
+def check_app(path: str) -> tuple[client.App, ModuleType]:
+    """The imported app `module:attribute`. Raises TrainerExit with FLOWER_VERSION_MISMATCH or APP_IMPORT_FAILED."""
     try:
         client.check_version()
-        return client.load_app(config.client_app)
+        return client.load_app(path)
     except client.VersionMismatch as error:
         raise TrainerExit(ExitCode.FLOWER_VERSION_MISMATCH, str(error)) from error
     except client.AppImportError as error:
@@ -57,7 +57,7 @@ def data_path(config: ClientConfig, paths: Paths) -> Path:
 
 def get_ready(config: ClientConfig, paths: Paths) -> Ready:
     """Check everything that can be wrong before round 1, and let the app read its data once."""
-    app, module = check_app(config)
+    app, module = check_app(config.client_app)
     from hanse.runtime.flower.wire import Configs
 
     configs = Configs(client.node_config(config, data_path(config, paths)), client.convert(config.config))

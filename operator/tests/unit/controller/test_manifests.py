@@ -9,6 +9,7 @@ import pytest
 from hanse.api import names
 from hanse.api.exitcodes import PERMANENT, ExitCode
 from hanse.api.paths import Paths
+from hanse.controller import kinds
 from tests.unit.controller import world
 from tests.unit.controller.rig import Rig
 
@@ -78,6 +79,16 @@ async def test_the_trainer_has_data_and_no_key_and_the_gate_the_other_way_round(
     assert "secret" in gate[str(PATHS.tls)]
     assert str(PATHS.data) not in gate
     assert not [v for v in check.values() if "secret" in v or "persistentVolumeClaim" in v]
+
+
+async def test_the_apps_first_import_reads_nothing_of_the_owners(rig: Rig) -> None:
+    """What it prints may reach the FederatedJob, in the coordinator's namespace."""
+    spec = pod_of(rig.client_job("bank-a"))
+    source = mounts(spec, "app-check")[str(PATHS.config)]["configMap"]
+    config = rig.door.find(kinds.CONFIG_MAP, "bank-a", source["name"])
+    assert config is not None
+    keys = [item["key"] for item in source["items"]]
+    assert [list(json.loads(config["data"][key])) for key in keys] == [["clientApp"]]
 
 
 async def test_the_gates_journal_is_out_of_the_trainers_reach(rig: Rig) -> None:

@@ -16,7 +16,7 @@ from hanse.api.exitcodes import ExitCode
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.replies import ReplyCode
-from hanse.api.runconfig import ClientConfig, ClientDataset
+from hanse.api.runconfig import CheckConfig, ClientConfig, ClientDataset
 from hanse.runtime.flower import wire
 from hanse.runtime.gate.frames import Connection, Frame
 from hanse.runtime.gate.loop import listen
@@ -266,9 +266,9 @@ def test_without_a_gate_the_trainer_gives_up(tmp_path: Path) -> None:
     [("hanse.runtime.apps.counting:app", 0), ("hanse.runtime.apps.counting:missing", ExitCode.APP_IMPORT_FAILED)],
 )
 def test_the_check_needs_no_data_and_no_gate(tmp_path: Path, app: str, code: int) -> None:
-    trainer = Trainer(tmp_path, client_app=app)
-    trainer.close()
-    (trainer.paths.data / "rows.csv").unlink()
+    paths = Paths(tmp_path)
+    paths.config.mkdir(parents=True)
+    paths.check_config.write_text(CheckConfig(client_app=app).model_dump_json(by_alias=True))
     command = [sys.executable, "-m", "hanse.runtime.trainer", "check", "--root", str(tmp_path)]
     assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=WAIT, check=False).returncode == code
 

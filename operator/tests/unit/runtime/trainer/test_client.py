@@ -90,7 +90,7 @@ def test_the_node_config_names_partition_data_and_schema(tmp_path: Path) -> None
 )
 def test_an_app_that_cannot_be_imported_is_named(app: str, word: str) -> None:
     with pytest.raises(TrainerExit) as end:
-        check_app(config(client_app=app))
+        check_app(app)
     assert end.value.code is ExitCode.APP_IMPORT_FAILED
     assert word in str(end.value)
 
@@ -98,7 +98,7 @@ def test_an_app_that_cannot_be_imported_is_named(app: str, word: str) -> None:
 def test_another_flwr_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PINNED", "1.99.0")
     with pytest.raises(TrainerExit) as end:
-        check_app(config())
+        check_app(config().client_app)
     assert end.value.code is ExitCode.FLOWER_VERSION_MISMATCH
     assert "1.41.0" in str(end.value)
     assert "1.99.0" in str(end.value)
