@@ -1,4 +1,7 @@
-"""Progress: the whole state of a run, pushed by the launcher to the operator and left as the termination message."""
+"""Progress: the whole state of a run, pushed by the launcher to the operator and left as the termination message.
+
+The operator's answer is a ProgressReply.
+"""
 
 from typing import Literal
 
@@ -27,6 +30,14 @@ class ModelFile(ApiModel):
     path: str = Field(max_length=256)
     digest: str = Field(max_length=80)
     bytes: int = Field(ge=0)
+
+
+class ProgressReply(ApiModel):
+    """What the operator answers to a push (200, or 204 where there is nothing to say): what only it can know."""
+
+    lost: list[ShortName] = Field(
+        default_factory=list, max_length=MAX_PARTICIPANTS, description="Participants that can contribute no more."
+    )
 
 
 class Progress(ApiModel):

@@ -18,6 +18,7 @@ from hanse.controller.kinds import Kind
 from hanse.controller.log import get_logger
 from hanse.controller.metrics import Metrics
 from hanse.controller.observe import Observer, parse_status
+from hanse.controller.progress.store import ProgressStore
 from hanse.controller.queue import Key, WorkQueue
 from hanse.controller.reconcile import job as job_plan
 from hanse.controller.reconcile import participant as participant_plan
@@ -45,6 +46,7 @@ class Engine:
         executor: Executor,
         recorder: Recorder,
         metrics: Metrics,
+        progress: ProgressStore,
         sweep: Callable[[], Awaitable[None]],
     ) -> None:
         self._cache = cache
@@ -55,6 +57,7 @@ class Engine:
         self._executor = executor
         self._recorder = recorder
         self._metrics = metrics
+        self._progress = progress
         self._sweep = sweep
         self._problems: dict[Key, Problem] = {}
 
@@ -93,6 +96,8 @@ class Engine:
         plan = await self._plan(key, view)
         if plan is None:
             return
+        if kind == kinds.FEDERATED_JOB:
+            self._progress.set_lost(view.meta.uid, plan.lost)
         failed = await self._act(key, plan)
         await self._write(kind, view, plan)
         if isinstance(failed, errors.Denied):

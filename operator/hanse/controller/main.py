@@ -68,6 +68,7 @@ class Operator:
             executor=Executor(door, self.cache, clock, settings.operator_namespace),
             recorder=Recorder(door, clock),
             metrics=self.metrics,
+            progress=self.progress,
             sweep=Sweeper(door, self.cache, self.progress, settings.operator_namespace).sweep,
         )
         self.resync = Resync(

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from hanse.api.conditions import Reason
 from hanse.api.meta import clip_message
 from hanse.api.paths import Paths
-from hanse.api.progress import Progress
+from hanse.api.progress import Progress, ProgressReply
 from hanse.api.runconfig import RunConfig
+from hanse.runtime.lost import write_lost
 from hanse.runtime.progress_push import Pusher
 
 _log = logging.getLogger("hanse.progress")
@@ -29,7 +30,8 @@ class ProgressHub:
         self._paths = paths
         self._pod = pod
         self._run, self._resumed, self._sequence = 1, 0, 0
-        self._pusher = None if config.progress is None else Pusher(config.progress.url, paths)
+        self._lost: list[str] = []
+        self._pusher = None if config.progress is None else Pusher(config.progress.url, paths, heard=self._hear)
         self.newest = Progress(
             job_uid=config.job.uid, sequence=0, total=config.rounds, updated_at=datetime.datetime.now(datetime.UTC)
         )
@@ -66,6 +68,12 @@ class ProgressHub:
         """The state of a job that had finished before this pod started."""
         self._run, self._resumed = result.run, result.resumed
         self._set(result)
+
+    def _hear(self, reply: ProgressReply) -> None:
+        """The operator's answer; called in the pusher's thread."""
+        if reply.lost != self._lost:
+            self._lost = reply.lost
+            write_lost(self._paths, reply.lost)
 
     def _set(self, progress: Progress) -> None:
         self._sequence += 1

@@ -1,33 +1,47 @@
 """Pushes the newest progress to the operator: HTTPS, its CA, a projected token that is read again at each push.
 
 A thread of the launcher. Newest state wins, at most one push a second, errors are retried with the state of then.
+While the run waits for participants the state is repeated: the answer says who will not come.
 """
 
 import logging
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import httpx
+from pydantic import ValidationError
 
 from hanse.api.paths import Paths
-from hanse.api.progress import Progress
+from hanse.api.progress import Progress, ProgressReply
 
 _log = logging.getLogger("hanse.progress")
 _INTERVAL_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 15.0
 _TIMEOUT: Final = httpx.Timeout(5.0)
 _FLUSH_SECONDS: Final = 6.0
+_REPEAT_SECONDS: Final = 5.0
 
 
 class Pusher:
     """One thread, one connection at a time."""
 
-    def __init__(self, url: str, paths: Paths, flush_seconds: float = _FLUSH_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        paths: Paths,
+        flush_seconds: float = _FLUSH_SECONDS,
+        *,
+        heard: Callable[[ProgressReply], None] = lambda reply: None,
+        repeat_seconds: float = _REPEAT_SECONDS,
+    ) -> None:
         self._url = url
         self._paths = paths
         self._flush_seconds = flush_seconds
+        self._heard = heard
+        self._repeat_seconds = repeat_seconds
         self._changed = threading.Condition()
         self._pending: Progress | None = None
         self._finishing = False
@@ -53,12 +67,19 @@ class Pusher:
 
     def _run(self) -> None:
         wait = _INTERVAL_SECONDS
+        last: Progress | None = None
         while True:
+            waiting = last is not None and last.phase == "WaitingForParticipants"
             with self._changed:
-                self._changed.wait_for(lambda: self._pending is not None or self._finishing)
+                self._changed.wait_for(
+                    lambda: self._pending is not None or self._finishing, self._repeat_seconds if waiting else None
+                )
                 progress, self._pending = self._pending, None
+                if progress is None and self._finishing:
+                    return
+            progress = last = progress or last
             if progress is None:
-                return
+                continue
             if self._send(progress):
                 wait = _INTERVAL_SECONDS
             else:
@@ -93,10 +114,18 @@ class Pusher:
             return False
         if answer.is_success:
             self._tell("progress is pushed")
+            self._hear(answer)
             return True
         self._tell(f"progress was refused: HTTP {answer.status_code}")
         # 409: a newer state or another pod is ahead of us. Repeating the same state would not change that.
         return answer.status_code == httpx.codes.CONFLICT
+
+    def _hear(self, answer: httpx.Response) -> None:
+        try:
+            empty = answer.status_code == httpx.codes.NO_CONTENT
+            self._heard(ProgressReply() if empty else ProgressReply.model_validate_json(answer.content))
+        except ValidationError as error:
+            self._tell(f"an unreadable answer to progress: {error.error_count()} errors")
 
     def _tell(self, what: str) -> None:
         """Log changes only: the operator may be away for an hour."""

@@ -1,12 +1,13 @@
 """POST /v1/jobs/<namespace>/<name>/progress: the whole state each time, over TLS, from a server pod. Run by `main`.
 
-204 taken, 400 not a Progress, 401 and 403 not allowed, 409 about another job than the caller's, 503 try again.
+204 taken, 200 taken and answered with a ProgressReply, 400 not a Progress, 401 and 403 not allowed,
+409 about another job than the caller's, 503 try again.
 """
 
 from aiohttp import web
 from pydantic import ValidationError
 
-from hanse.api.progress import Progress
+from hanse.api.progress import Progress, ProgressReply
 from hanse.controller import kinds
 from hanse.controller.errors import ApiProblem
 from hanse.controller.log import get_logger
@@ -40,7 +41,8 @@ class ProgressServer:
     async def _handle(self, request: web.Request) -> web.Response:
         code, text = await self._take(request)
         self._metrics.pushed(code)
-        return web.Response(status=code, text=text or None)
+        kind = "application/json" if code == 200 else "text/plain"
+        return web.Response(status=code, text=text or None, content_type=kind)
 
     async def _take(self, request: web.Request) -> tuple[int, str]:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
@@ -62,4 +64,5 @@ class ProgressServer:
             return 409, "this is another job's progress"
         if self._store.put(progress.model_copy(update={"pod": caller.pod})):
             self._queue.add(Key(kinds.FEDERATED_JOB.kind, namespace, name), GATHER_SECONDS)
-        return 204, ""
+        lost = self._store.lost(caller.job_uid)
+        return (200, ProgressReply(lost=lost).model_dump_json(by_alias=True)) if lost else (204, "")

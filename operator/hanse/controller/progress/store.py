@@ -1,4 +1,8 @@
-"""The newest progress of each job, in memory: a restart loses it, the next push brings it back. Read by `observe`."""
+"""The newest progress of each job, in memory, and what is answered to it.
+
+A restart loses both; the next push and the next visit bring them back. Read by `observe`, written by `server` and the
+engine.
+"""
 
 from hanse.api.progress import Progress
 
@@ -8,6 +12,7 @@ class ProgressStore:
 
     def __init__(self) -> None:
         self._newest: dict[str, Progress] = {}
+        self._lost: dict[str, frozenset[str]] = {}
 
     def put(self, progress: Progress) -> bool:
         """Keep a push unless a newer one is known; whether it was kept."""
@@ -24,6 +29,17 @@ class ProgressStore:
     def forget(self, job_uid: str) -> None:
         """The job is gone."""
         self._newest.pop(job_uid, None)
+        self._lost.pop(job_uid, None)
+
+    def set_lost(self, job_uid: str, names: frozenset[str]) -> None:
+        """Who can contribute no more: the answer to the job's next push."""
+        self._lost.pop(job_uid, None)
+        if names:
+            self._lost[job_uid] = names
+
+    def lost(self, job_uid: str) -> list[str]:
+        """Names, sorted."""
+        return sorted(self._lost.get(job_uid, ()))
 
 
 def _order(progress: Progress) -> tuple[object, int]:

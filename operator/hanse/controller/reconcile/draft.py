@@ -19,6 +19,7 @@ class Draft:
         self.conditions = ConditionSet(observed.status.conditions, JobCondition, observed.meta.generation, now)
         self.values: dict[str, Any] = {}
         self.actions: list[Action] = []
+        self.lost: frozenset[str] = frozenset()
         self._after: float | None = None
 
     def wake(self, seconds: float) -> None:
@@ -49,4 +50,4 @@ class Draft:
         update = {**self.values, "conditions": self.conditions.all(), "observed_generation": generation}
         status: FederatedJobStatus = old.model_copy(update=update)
         status = status.model_copy(update={"summary": summary.build(self.observed.spec, status)})
-        return Plan(status, tuple(self.actions), notes.of_job(old, status), self._after)
+        return Plan(status, tuple(self.actions), notes.of_job(old, status), self._after, self.lost)

@@ -219,6 +219,8 @@ class Plan:
     actions: tuple[Action, ...] = ()
     notes: tuple[Note, ...] = ()
     after: float | None = None
+    #: Participants that can contribute no more: the server need not wait for them.
+    lost: frozenset[str] = frozenset()
 
 
 Conditions = tuple[Condition, ...]

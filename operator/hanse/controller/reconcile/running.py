@@ -23,6 +23,7 @@ def steer(draft: Draft) -> None:
     progress = rounds.enrich(draft)
     found = members.observe(observed, spec.participants, progress)
     draft.values["participants"] = [m.status for m in found]
+    draft.lost = frozenset(m.name for m in found if m.lost)
     completed = rounds.completed_rounds(observed.status, draft)
     _full_participation(draft, found, completed)
     outcome.of_server(draft, progress, found)

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -56,6 +57,7 @@ from hanse.runtime.flower.rounds_fleet import DrainedError, RunFailedError, Syst
 from hanse.runtime.flower.rounds_gather import Gathering
 from hanse.runtime.flower.rounds_report import Reporter
 from hanse.runtime.flower.server_app import GridFleet
+from hanse.runtime.lost import read_lost
 from hanse.runtime.server.options import options
 
 _TASK_POLL_SECONDS: Final = 0.05
@@ -145,7 +147,7 @@ class Aggregator:
     def _own_app(self, reporter: Reporter, grid: HanseGrid, fleet: GridFleet, context: Context) -> Outcome:
         """The user's own loop on our grid. There is no checkpoint of ours: a resumed run starts their app anew."""
         app = load_server_app(str(self.config.server_app))
-        gathering = Gathering(self.config, fleet, self.clock, reporter)
+        gathering = Gathering(self.config, fleet, self.clock, reporter, partial(read_lost, self.paths))
         gathering.wait_for_start(gathering.everyone)
         reporter.update(phase="Running", round_started_at=self.clock.now())
 

@@ -5,6 +5,7 @@ Called by `server_app` with the real fleet and clock, by the tests with fakes. K
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from hanse.runtime.flower.rounds_fleet import (
 from hanse.runtime.flower.rounds_gather import Gathering
 from hanse.runtime.flower.rounds_report import Reporter, round_record
 from hanse.runtime.flower.rounds_state import RunState, checkpoint_file
+from hanse.runtime.lost import read_lost
 
 #: What the app or its data cause: asking again with the same model most likely brings the same.
 _APP_CAUSED: Final = frozenset(
@@ -59,7 +61,8 @@ class Federation:
 
     def __post_init__(self) -> None:
         self.state = RunState(self.config.job.uid, build_strategy(self.config.aggregation))
-        self.gathering = Gathering(self.config, self.fleet, self.clock, self.reporter)
+        lost = partial(read_lost, self.paths)
+        self.gathering = Gathering(self.config, self.fleet, self.clock, self.reporter, lost)
 
     def run(self) -> Reason:
         """All rounds and the model file; Completed or StoppedByMetric. Raises RunFailedError and DrainedError."""

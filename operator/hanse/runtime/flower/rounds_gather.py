@@ -1,5 +1,6 @@
 """Who takes part in a round: waiting for the start and the quorum, vetting who joins. Used by the round loop."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ class Gathering:
     fleet: Fleet
     clock: Clock
     reporter: Reporter
+    #: Names of those who can contribute no more, as far as anybody says.
+    lost: Callable[[], frozenset[str]] = frozenset
     vetted: set[int] = field(default_factory=set)
     #: Since when there is no quorum; None while there is one.
     short_since: float | None = None
@@ -40,12 +43,14 @@ class Gathering:
         return found
 
     def wait_for_start(self, expected: frozenset[int]) -> frozenset[int]:
-        """Wait for `expected` up to startTimeoutSeconds, then start with the quorum."""
+        """Wait for `expected` up to startTimeoutSeconds, then start with the quorum; who is lost is not waited for."""
         end = self.clock.monotonic() + self.config.start_timeout_seconds
         self.reporter.update(phase="WaitingForParticipants")
         while True:
             found = self.connected()
-            if expected <= found and len(found) >= self.config.quorum:
+            lost = self.lost()
+            awaited = expected - {p.index for p in self.config.participants if p.name in lost}
+            if awaited <= found and len(found) >= self.config.quorum:
                 return found
             if self.clock.monotonic() >= end:
                 break

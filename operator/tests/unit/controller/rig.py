@@ -54,6 +54,7 @@ class Rig:
             executor=Executor(self.door, self.cache, self.clock, SYSTEM),
             recorder=Recorder(self.door, self.clock),
             metrics=self.metrics,
+            progress=self.progress,
             sweep=Sweeper(self.door, self.cache, self.progress, SYSTEM).sweep,
         )
         self._seen: dict[tuple[str, str, str], dict[str, Any]] = {}

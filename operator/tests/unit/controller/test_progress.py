@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from hanse.api import names
-from hanse.api.progress import Progress
+from hanse.api.progress import Progress, ProgressReply
 from hanse.controller.progress.authenticate import BELIEVE_SECONDS, Authenticator
 from hanse.controller.progress.server import ProgressServer
 from hanse.controller.progress.store import ProgressStore
@@ -37,7 +37,7 @@ def review(pod: dict[str, Any], *, namespace: str = "consortium", **more: Any) -
 @pytest.fixture
 async def rig() -> Rig:
     rig = Rig()
-    await rig.start()
+    await rig.start(quorum=1)
     server = rig.pod_of(rig.server_job(), world.running())
     client = rig.pod_of(rig.client_job("bank-a"), world.running())
     rig.door.tokens["server"] = review(server)
@@ -74,6 +74,19 @@ async def test_a_server_pods_push_reaches_the_status(rig: Rig, client: TestClien
     await rig.advance(1)
     assert rig.status["round"]["completed"] == 3
     assert rig.state == "Running"
+
+
+async def test_the_answer_says_who_will_not_come(rig: Rig, client: TestClient[Any, Any]) -> None:
+    waiting = body(rig, phase="WaitingForParticipants")
+    assert (await client.post(PATH, data=waiting, headers=bearer("server"))).status == 204
+    rig.door.put(world.participant("bank-b", namespaces=("other",)))
+    await rig.advance(1)
+    answer = await client.post(PATH, data=waiting, headers=bearer("server"))
+    assert answer.status == 200
+    assert ProgressReply.model_validate_json(await answer.read()).lost == ["bank-b"]
+    rig.door.put(world.participant("bank-b"))
+    await rig.advance(1)
+    assert (await client.post(PATH, data=waiting, headers=bearer("server"))).status == 204
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.progress import TERMINATION_MESSAGE_LIMIT, Progress
 from hanse.api.runconfig import ProgressTarget, RunConfig, ServerParticipant
+from hanse.runtime.lost import read_lost
 from hanse.runtime.progress import ProgressHub
 from hanse.runtime.progress_push import Pusher
 from tests.contract.runtime.server.rig import Authority
@@ -101,6 +102,7 @@ class Operator(http.server.ThreadingHTTPServer):
 
     def __init__(self, tls: Path, answers: list[int]) -> None:
         self.answers, self.tokens, self.states = answers, [], []  # type: ignore[var-annotated]
+        self.reply = b""
         self.arrived = threading.Condition()
         super().__init__(("127.0.0.1", 0), _Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -119,8 +121,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         status = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
         self.send_response(status)
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(server.reply)))
         self.end_headers()
+        self.wfile.write(server.reply)
         with server.arrived:
             server.tokens.append(self.headers["authorization"])
             server.states.append(json.loads(body))
@@ -168,6 +171,44 @@ def test_a_push_that_fails_is_repeated(tmp_path: Path, operator: Operator) -> No
         hub.receive(_line(completed=1))
         operator.wait_for(1)
     assert [state["completed"] for state in operator.states] == [1, 1]
+
+
+def test_a_state_that_waits_is_repeated_and_the_answer_is_heard(tmp_path: Path, operator: Operator) -> None:
+    paths = _trusting(tmp_path)
+    url = f"https://127.0.0.1:{operator.server_port}/p"
+    heard: list[list[str]] = []
+    pusher = Pusher(url, paths, flush_seconds=5, heard=lambda reply: heard.append(reply.lost), repeat_seconds=0.01)
+    pusher.start()
+    pusher.push(Progress.model_validate_json(_line(phase="WaitingForParticipants")))
+    operator.wait_for(2)
+    operator.answers, operator.reply = [200], b'{"lost": ["p0"]}'
+    operator.wait_for(len(operator.states) + 2)
+    pusher.push(Progress.model_validate_json(_line(phase="Running", completed=1)))
+    pusher.finish()
+    assert heard[0] == []
+    assert ["p0"] in heard
+    assert [s["phase"] for s in operator.states].count("Running") == 1, "no repetition once it runs"
+
+
+def test_what_the_operator_says_of_the_lost_reaches_the_aggregators_file(tmp_path: Path, operator: Operator) -> None:
+    paths = _trusting(tmp_path)
+    operator.answers, operator.reply = [200], b'{"lost": ["p0"]}'
+    with ProgressHub(paths, _config(f"https://127.0.0.1:{operator.server_port}/p"), "pod") as hub:
+        assert read_lost(paths) == frozenset()
+        hub.receive(_line(phase="WaitingForParticipants"))
+        operator.wait_for(1)
+    assert read_lost(paths) == {"p0"}
+
+
+@pytest.mark.parametrize("reply", [b"", b"nonsense", b'{"lost": 3}'])
+def test_an_answer_that_is_none_of_ours_is_no_failure(tmp_path: Path, operator: Operator, reply: bytes) -> None:
+    paths = _trusting(tmp_path)
+    operator.answers, operator.reply = [200], reply
+    with ProgressHub(paths, _config(f"https://127.0.0.1:{operator.server_port}/p"), "pod") as hub:
+        hub.receive(_line(completed=1))
+        operator.wait_for(1)
+    assert len(operator.states) == 1
+    assert read_lost(paths) == frozenset()
 
 
 def test_an_operator_that_another_authority_vouches_for_gets_no_token(tmp_path: Path, operator: Operator) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from hanse.api.conditions import Reason
 from hanse.api.exitcodes import ExitCode
+from hanse.api.paths import Paths
 from hanse.runtime.aggregation import Arrays, Update
 from hanse.runtime.aggregation.model import read_model
 from hanse.runtime.flower.rounds_fleet import Answer, DrainedError, Question, RunFailedError
+from hanse.runtime.lost import write_lost
 from tests.unit.runtime.server.memory_fleet import failing, honest, scene, statistics, stop
 
 
@@ -74,6 +76,29 @@ def test_waits_for_all_then_starts_with_the_quorum(tmp_path: Path) -> None:
     assert s.fleet.rounds() == [(n, (0, 1)) for n in (1, 2, 3, 4)]
     assert s.last.rounds[0].missing == ["p2"]
     assert s.last.rounds[0].reasons == {"p2": "NotConnected"}
+
+
+def test_who_is_lost_for_good_is_not_waited_for(tmp_path: Path) -> None:
+    s = scene(tmp_path, quorum=2)
+    s.fleet.online = {0, 1}
+    paths = Paths(tmp_path)
+    paths.shared.mkdir(parents=True)
+    s.clock.at(7.0, lambda: write_lost(paths, ["p2"]))
+    s.federation.run()
+    assert s.clock.seconds == pytest.approx(7, abs=0.5)
+    assert s.last.rounds[0].missing == ["p2"]
+
+
+def test_the_quorum_is_still_waited_for_when_others_are_lost(tmp_path: Path) -> None:
+    s = scene(tmp_path, quorum=2)
+    s.fleet.online = {0}
+    paths = Paths(tmp_path)
+    paths.shared.mkdir(parents=True)
+    write_lost(paths, ["p2"])
+    s.clock.at(20.0, lambda: s.fleet.online.add(1))
+    s.federation.run()
+    assert s.fleet.rounds()[0] == (1, (0, 1))
+    assert s.clock.seconds == pytest.approx(20, abs=0.5)
 
 
 def test_starts_at_once_when_all_are_there(tmp_path: Path) -> None:
