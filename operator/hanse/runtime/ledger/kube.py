@@ -45,7 +45,9 @@ class Access:
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
+    """A PrivacyBudget at one version."""
+
     version: str
     status: PrivacyBudgetStatus
 
@@ -79,18 +81,18 @@ class KubeLedger:
         """See `Ledger.open`."""
         self._check_dataset(claim)
 
-        def take(read: _Read, account: Account) -> list[Operation]:
+        def take(read: Read, account: Account) -> list[Operation]:
             made = [_set(f"{_at(claim)}/epoch", account.epoch + 1)]
             if claim.dataset_digest and claim.dataset_digest not in read.status.datasets:
                 made += self._note_dataset(read, claim)
             return made
 
-        account = self._write(claim, take)
+        account = self.write(claim, take)
         # Two populations may have opened with the same data at once: both see each other now.
         self._check_dataset(claim)
         return KubeLease(self, claim, account)
 
-    def _note_dataset(self, read: _Read, claim: Claim) -> list[Operation]:
+    def _note_dataset(self, read: Read, claim: Claim) -> list[Operation]:
         seen = DatasetSeen(dataset=claim.dataset, at=self._now()).to_wire()
         if not read.status.datasets:
             return [_set("/status/datasets", {claim.dataset_digest: seen})]
@@ -104,7 +106,7 @@ class KubeLedger:
             if claim.dataset_digest in ((raw.get("status") or {}).get("datasets") or {}):
                 check_dataset(claim, self._budget, name)
 
-    def _write(self, claim: Claim, change: Callable[[_Read, Account], list[Operation]]) -> Account:
+    def write(self, claim: Claim, change: Callable[[Read, Account], list[Operation]]) -> Account:
         """Decide on what is there and write that, until nobody has written in between; the account afterwards."""
         for _ in range(_CONFLICTS_MAX):
             read = self._read(self._call("GET", f"{self._base}/{self._budget}"))
@@ -118,12 +120,12 @@ class KubeLedger:
                 return self._read(answer).accounts[claim.account]
         raise LedgerUnavailable(f"PrivacyBudget {self._budget}: others wrote {_CONFLICTS_MAX} times in between")
 
-    def _read(self, raw: Json) -> _Read:
+    def _read(self, raw: Json) -> Read:
         try:
             status = PrivacyBudgetStatus.model_validate(raw.get("status") or {})
         except ValidationError as error:
             raise LedgerDamaged(f"PrivacyBudget {self._budget}: {error.error_count()} fields are wrong") from error
-        return _Read(raw["metadata"]["resourceVersion"], status)
+        return Read(raw["metadata"]["resourceVersion"], status)
 
     def _patch(self, operations: list[Operation]) -> Json | None:
         """The object as written, None when somebody else was first."""
@@ -158,10 +160,6 @@ class KubeLedger:
         """The time, as leases see it."""
         return self._now()
 
-    def write(self, claim: Claim, change: Callable[[Account], list[Operation]]) -> Account:
-        """For the lease."""
-        return self._write(claim, lambda _, account: change(account))
-
     def look(self, claim: Claim) -> Account | None:
         """The account as it is, closed or not."""
         return self._read(self._call("GET", f"{self._base}/{self._budget}")).accounts.get(claim.account)
@@ -187,14 +185,13 @@ class KubeLease:
     def charge(self, slot: Slot, digest: str) -> None:
         """See `Lease.charge`."""
 
-        def pay(account: Account) -> list[Operation]:
+        def pay(read: Read, account: Account) -> list[Operation]:
             if check_charge(account, self._epoch, slot, digest):
                 return []
             entry = Release(digest=digest, at=self._ledger.now()).to_wire()
             at = f"{_at(self._claim)}/releases"
-            if not account.releases:
-                return [_set(at, {slot.key: entry})]
-            return [_set(f"{at}/{slot.key}", entry)]
+            paid = _set(f"{at}/{slot.key}", entry) if account.releases else _set(at, {slot.key: entry})
+            return [paid, _set("/status/entries", read.status.entries + 1)]
 
         self._account = self._ledger.write(self._claim, pay)
 
@@ -203,7 +200,7 @@ class KubeLease:
         if self._already_closed():
             return
 
-        def end(account: Account) -> list[Operation]:
+        def end(_: Read, account: Account) -> list[Operation]:
             if account.epoch != self._epoch:
                 raise LeaseLost(f"epoch {self._epoch} is fenced: the account was opened again")
             signature = sign(statement(self._claim.account, account))
