@@ -88,7 +88,8 @@ class GridFleet:
             question = Question(END, 0, configs={"end": {"outcome": outcome}})
             if new := sorted(self.connected() - told):
                 answers = self.ask(question, new, max(deadline - time.monotonic(), 1.0))
-                told.update(new)
+                # One that was lost on its way to a gate is sent again.
+                told.update(index for index in new if answers[index].failure is not Reason.GATE_RESTARTED)
                 # A gate that has answered leaves at once; Flower reports who has left before it looks for a reply.
                 count += sum(answer.failure in (None, Reason.NOT_CONNECTED) for answer in answers.values())
             if expected <= told or time.monotonic() >= deadline:

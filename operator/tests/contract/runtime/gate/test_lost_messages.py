@@ -8,14 +8,17 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Message
 
+from hanse.api.exitcodes import ExitCode
 from hanse.api.replies import ReplyCode
 from hanse.runtime.flower.fleet import FleetLink, client_tls
+from hanse.runtime.flower.server_app import GridFleet
 from tests.contract.runtime.gate.pod import ClientPod, Driver, model
 from tests.contract.runtime.server.rig import Rig, superlink, wait_for
 
@@ -39,7 +42,7 @@ class Broken(FleetLink):
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with superlink(tmp_path_factory.mktemp("job"), clients=5) as rig:
+    with superlink(tmp_path_factory.mktemp("job"), clients=6) as rig:
         rig.start_program("front", "hanse.runtime.front")
         yield rig
 
@@ -139,6 +142,18 @@ def test_what_a_vanished_pod_may_have_worked_on_is_not_handed_to_the_next(rig: R
     assert _reply(driver, sent).error.code == ReplyCode.GATE_RESTARTED
     reply = driver.train(3)[0]
     assert _calls(reply) == 1
+
+
+def test_the_end_of_the_job_reaches_the_successor_of_a_gate_that_it_was_lost_with(rig: Rig, driver: Driver) -> None:
+    pod = _pod(rig, driver, 5)
+    rig.kill(pod.gate)
+    fleet = GridFleet(driver.grid, [p for p in rig.config.participants if p.index == 5])
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(fleet.end, "Complete", frozenset({5}), SOON)
+        _broken(pod).lose()
+        pod.replace()
+        assert told.result() == 1
+    assert pod.wait(pod.trainer) == ExitCode.COMPLETE
 
 
 def test_a_stranger_with_a_certificate_cannot_answer_for_another_node(rig: Rig, driver: Driver) -> None:
