@@ -3,7 +3,7 @@
 Records become one small protobuf (Flower's own, with empty arrays) and a blob for each array's bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from flwr.proto.message_pb2 import Metadata as ProtoMetadata
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from google.protobuf.message import DecodeError
 
-from hanse.runtime.gate.content import ArrayView, RecordKind, RecordView
+from hanse.runtime.gate.content import ArrayView, Content, RecordKind, RecordView
 from hanse.runtime.gate.frames import Buffer
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "RecordView",
     "Task",
     "WireError",
+    "build",
     "pack",
     "pack_answer",
+    "replace_arrays",
     "unpack",
     "unpack_answer",
     "unpack_task",
@@ -128,3 +130,27 @@ def _record_view(record: Any) -> RecordView:
     if isinstance(record, ConfigRecord):
         return RecordView(RecordKind.CONFIG, values=dict(record))
     raise WireError(f"unknown record {type(record).__name__}")
+
+
+def build(content: Content) -> RecordDict:
+    """Records of plain values: the inverse of `view`, for what a gate itself answers."""
+    records = RecordDict()
+    for name, record in content.items():
+        if record.kind is RecordKind.ARRAYS:
+            records[name] = ArrayRecord({key: _array(array) for key, array in record.arrays.items()})
+        elif record.kind is RecordKind.METRICS:
+            records[name] = MetricRecord(dict(record.values))
+        else:
+            records[name] = ConfigRecord(dict(record.values))
+    return records
+
+
+def replace_arrays(content: RecordDict, record: str, arrays: Mapping[str, ArrayView]) -> None:
+    """Put other arrays in the place of those of the same names, in `content` itself."""
+    target = content.array_records[record]
+    for name, array in arrays.items():
+        target[name] = _array(array)
+
+
+def _array(array: ArrayView) -> Array:
+    return Array(array.dtype, array.shape, array.stype, array.data)

@@ -71,7 +71,7 @@ def test_train_evaluate_and_query_work(driver: Driver, pod: ClientPod) -> None:
         ("nan-metric", ReplyCode.NON_FINITE_METRIC),
         ("wrong-shape", ReplyCode.UPDATE_MISMATCH),
         ("wrong-name", ReplyCode.UPDATE_MISMATCH),
-        ("extra-record", ReplyCode.UPDATE_MISMATCH),
+        ("extra-record", ReplyCode.NOT_ALLOWED_IN_REPLY),
         ("exit", ReplyCode.TRAINER_DIED),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_server_that_fails_for_ever_is_not_asked_for_longer_than_anybody_waits
     [
         (RecordDict({"arrays": model(np.nan)["arrays"]}), ReplyCode.NON_FINITE_UPDATE),
         (RecordDict({"m": MetricRecord({"loss": float("nan")})}), ReplyCode.NON_FINITE_METRIC),
-        (RecordDict({"c": ConfigRecord({"row": "42"})}), ReplyCode.UPDATE_MISMATCH),
+        (RecordDict({"c": ConfigRecord({"row": "42"})}), ReplyCode.NOT_ALLOWED_IN_REPLY),
     ],
 )
 def test_a_reply_that_may_not_leave_becomes_a_code(stage: Stage, content: RecordDict, code: ReplyCode) -> None:
