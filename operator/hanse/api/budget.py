@@ -85,7 +85,7 @@ def _unchanged(field: str) -> Rule:
 
 
 class Account(ApiModel):
-    """One participation's part in a budget: its plan is its reservation. Its key is the Participation's uid."""
+    """One participation's part in a budget: its plan is its reservation. Its key is `names.account_id`."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         _unchanged("job"),
@@ -140,10 +140,9 @@ class PrivacyBudgetSpec(ApiModel):
 
 
 #: Order by order: no entry of the new vector is below the old one's.
-_SPENT_GROWS: Final = (
-    f"[{','.join(str(i) for i in range(len(RDP_ORDERS)))}]"
-    ".all(i, double(self.spent.rdp[i]) >= double(oldSelf.spent.rdp[i]))"
-)
+_ORDER_INDEXES: Final = f"[{','.join(str(i) for i in range(len(RDP_ORDERS)))}]"
+_SPENT_GROWS: Final = f"{_ORDER_INDEXES}.all(i, double(self.spent.rdp[i]) >= double(oldSelf.spent.rdp[i]))"
+_FOLDED_GROWS: Final = f"{_ORDER_INDEXES}.all(i, double(self.folded[i]) >= double(oldSelf.folded[i]))"
 _ACCOUNTS_STAY: Final = (
     "!has(oldSelf.accounts) || oldSelf.accounts.all(k, (has(self.accounts) && k in self.accounts) || "
     "(has(oldSelf.accounts[k].closed) && has(self.pages) && self.pages > (has(oldSelf.pages) ? oldSelf.pages : 0)))"
@@ -155,6 +154,7 @@ class PrivacyBudgetStatus(ApiModel):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         _kept("spent", _SPENT_GROWS, "spent never lowers: what was learnt stays known"),
+        _kept("folded", _FOLDED_GROWS, "folded never lowers: what was learnt stays known"),
         _kept("entries", "self.entries >= oldSelf.entries", "entries never lowers: the ledger only grows"),
         _kept("pages", "self.pages >= oldSelf.pages", "pages never lowers: the ledger only grows"),
         _kept(
@@ -166,8 +166,9 @@ class PrivacyBudgetStatus(ApiModel):
     )
 
     observed_generation: int | None = Field(default=None, ge=0, description="Generation that this status is about.")
-    spent: Loss | None = Field(default=None, description="Folded accounts.")
-    reserved: Loss | None = Field(default=None, description="Worst case of all open accounts together.")
+    folded: RdpVector | None = Field(default=None, description="RDP of all accounts that have left for the pages.")
+    spent: Loss | None = Field(default=None, description="All that was ever released: folded, and by open accounts.")
+    reserved: Loss | None = Field(default=None, description="What open accounts may still release, at the worst.")
     left: PositiveDecimal | None = Field(
         default=None,
         description="The largest epsilon of a single release that still fits; losses compose, they do not add up.",
@@ -176,7 +177,9 @@ class PrivacyBudgetStatus(ApiModel):
     pages: int = Field(default=0, ge=0, description="Pages of the ledger: one for each folded account.")
     chain_head: Digest | None = Field(default=None, description="Hash of the newest page, which holds the one before.")
     accounts: dict[Uid, Account] = Field(
-        default_factory=dict, max_length=MAX_ACCOUNTS, description="Open accounts by the Participation's uid."
+        default_factory=dict,
+        max_length=MAX_ACCOUNTS,
+        description="Open accounts, by an id made from job uid and participant.",
     )
     datasets: dict[Digest, DatasetSeen] = Field(
         default_factory=dict, max_length=MAX_DIGESTS, description="Data that was used, by its digest."
