@@ -4,6 +4,8 @@ The gate starts before the trainer (it is a sidecar) and may be killed and resta
 """
 
 import logging
+import os
+import secrets
 import select
 import socket
 from pathlib import Path
@@ -24,14 +26,21 @@ LINGER_SECONDS: Final = 30.0
 
 
 def listen(directory: Path) -> socket.socket:
-    """The socket that the trainer connects to; what a killed gate left is replaced."""
+    """The socket that the trainer connects to; what a killed gate left, or the trainer has put there, is replaced."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / SOCKET_NAME
-    path.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        path.rename(path.with_name(f"{SOCKET_NAME}-{secrets.token_hex(8)}"))  # it may refuse to be emptied
+    else:
+        path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with gate_address(directory) as address:
-        listener.bind(address)
-    path.chmod(0o660)
+    # Not chmod: the directory is the trainer's too, the name may be a link to a file of ours by then.
+    others = os.umask(0o117)
+    try:
+        with gate_address(directory) as address:
+            listener.bind(address)
+    finally:
+        os.umask(others)
     listener.listen(1)
     return listener
 

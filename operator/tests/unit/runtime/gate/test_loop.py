@@ -94,3 +94,24 @@ def test_a_stranger_who_says_nonsense_does_not_stop_the_gate(gate: tuple[MemoryF
     stranger.send_raw(b"GET / HTTP/1.1\r\n", [])
     stranger.close()
     assert hello(connect(gate[1])).kind == "welcome"
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "file"])
+def test_what_lies_where_the_socket_belongs_is_replaced(tmp_path: Path, kind: str) -> None:
+    """The trainer can write there too; a gate that cannot start would be restarted for ever."""
+    shared, target = tmp_path / "shared", tmp_path / "target"
+    shared.mkdir()
+    target.write_text("secret")
+    target.chmod(0o600)
+    path = shared / "gate.sock"
+    if kind == "directory":
+        (path / "not-empty").mkdir(parents=True)
+    elif kind == "link":
+        path.symlink_to(target)
+    else:
+        path.touch()
+    with listen(shared):
+        assert path.is_socket()
+        assert path.stat().st_mode & 0o777 == 0o660
+    assert target.read_text() == "secret"
+    assert target.stat().st_mode & 0o777 == 0o600
