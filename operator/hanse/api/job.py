@@ -28,8 +28,9 @@ from hanse.api.meta import (
     PositiveDecimal,
     ShortName,
 )
-from hanse.api.privacy import Adjacency, Adversary, Mechanism, PrivacySpec, Unit
-from hanse.api.rules import Rule
+from hanse.api.privacy import Adjacency, Adversary, DifferentialPrivacy, Mechanism, PrivacyPlan, PrivacySpec, Unit
+from hanse.api.privacyrules import PRIVACY_RULES, asked
+from hanse.api.rules import Rule, unique
 
 MAX_PARTICIPANTS = 1024
 MAX_ROUND_HISTORY = 20
@@ -58,6 +59,8 @@ class InitialModel(ApiModel):
 
 class AppSpec(ApiModel):
     """The code that is trained: an image and, in it, a Flower app."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (unique("personalLayers", "personal_layers"),)
 
     image: ImageRef = Field(description="Image that holds the ClientApp; by digest unless the operator allows tags.")
     client_app: AppPath = Field(
@@ -142,7 +145,7 @@ class OutputSpec(ApiModel):
 class FederatedJobSpec(ApiModel):
     """What to train, with whom, how many rounds."""
 
-    RULES: ClassVar[tuple[Rule, ...]] = SPEC_RULES
+    RULES: ClassVar[tuple[Rule, ...]] = SPEC_RULES + PRIVACY_RULES
 
     app: AppSpec = Field(description="The code that is trained.")
     participants: list[JobParticipant] = Field(
@@ -206,6 +209,11 @@ class FederatedJobSpec(ApiModel):
     def effective_quorum(self) -> int:
         """The quorum, or all participants where none is given."""
         return self.quorum if self.quorum is not None else len(self.participants)
+
+    @property
+    def differential_privacy(self) -> DifferentialPrivacy | None:
+        """What is asked of the owners' privacy budgets, if anything."""
+        return asked(self)
 
 
 class Summary(ApiModel):
@@ -289,6 +297,7 @@ class JobPrivacy(ApiModel):
     epsilon: list[AdversaryEpsilon] = Field(
         default_factory=list, max_length=3, description="Spent so far, against each adversary."
     )
+    plan: PrivacyPlan = Field(description="Resolved at the start; each participant's has its own expectedBatch.")
 
 
 class FrozenImages(ApiModel):

@@ -20,7 +20,7 @@ from hanse.api.meta import (
     ShortName,
 )
 from hanse.api.privacy import MAX_EPSILON, Adversary
-from hanse.api.rules import Rule, between, unique_names
+from hanse.api.rules import Rule, between, unique, unique_names
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 #: Text with the wildcard *.
@@ -148,12 +148,9 @@ class ParticipantPolicy(ApiModel):
     """On what terms the owner takes part."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="",  # the CRD says it as a list of type set
-            message="namespaces: each may appear once",
-            holds=lambda p: len(set(p.namespaces)) == len(p.namespaces),
-            field="namespaces",
-        ),
+        unique("namespaces", "namespaces"),
+        unique("images", "images"),
+        unique("recordApps", "record_apps"),
         between("maxEpsilonPerJob", "max_epsilon_per_job", low="0.0", high=MAX_EPSILON, open_low=True),
     )
 

@@ -71,18 +71,22 @@ class Slot:
 # --- what is asked ---------------------------------------------------------------------------------------------------
 
 
+#: The API server asks a default's rules before it fills in the defaults below it.
+_KIND: Final = "(has(self.kind) ? self.kind : 'Constant')"
+
+
 class Schedule(ApiModel):
     """How the noise changes over the rounds; every schedule is composed exactly."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="has(self.finalRatio) == (self.kind in ['Linear', 'Geometric'])",
+            cel=f"has(self.finalRatio) == ({_KIND} in ['Linear', 'Geometric'])",
             message="finalRatio belongs to kinds Linear and Geometric, which need it: set it there, or remove it",
             holds=lambda s: (s.final_ratio is not None) == (s.kind in ("Linear", "Geometric")),
             field="finalRatio",
         ),
         Rule(
-            cel="(has(self.multipliers) && size(self.multipliers) > 0) == (self.kind == 'List')",
+            cel=f"(has(self.multipliers) && size(self.multipliers) > 0) == ({_KIND} == 'List')",
             message="multipliers belong to kind List, which needs them: one for each round, or remove them",
             holds=lambda s: bool(s.multipliers) == (s.kind == "List"),
             field="multipliers",

@@ -69,3 +69,13 @@ def unique_names(field: str, attribute: str) -> Rule:
 def transition(field: str, cel: str, message: str) -> Rule:
     """A rule about `self` and `oldSelf`: the API server alone can check it, since a model has no past."""
     return Rule(cel=cel, message=message, holds=lambda _: True, field=field)
+
+
+def unique(field: str, attribute: str) -> Rule:
+    """A rule that no item of a list stands there twice; the CRD says it as a list of type set."""
+    return Rule(
+        cel="",
+        message=f"{field}: each may appear once",
+        holds=lambda m: len(set(getattr(m, attribute))) == len(getattr(m, attribute)),
+        field=field,
+    )

@@ -35,6 +35,8 @@ def documented(http: httpx.Client) -> None:
         ("fj.status.conditions.reason", "Why, as one CamelCase word"),
         ("part.spec.policy.namespaces", "empty means nobody's"),
         ("pn.spec.plan", "What is asked, in full"),
+        ("fj.spec.privacy.differentialPrivacy.sampleRate", "chance of each record to be in a round's batch"),
+        ("pb.spec.delta", "no job may ask for a larger one"),
     ],
 )
 def test_explain(kubectl: Kubectl, path: str, text: str) -> None:
@@ -45,17 +47,17 @@ def test_explain(kubectl: Kubectl, path: str, text: str) -> None:
 def test_columns(kubectl: Kubectl, namespace: str, http: httpx.Client) -> None:
     kubectl("apply", "-n", namespace, "-f", "-", stdin=FIRST["FederatedJob"])
     summary = {"state": "Running", "round": "12/20", "participants": "3/3", "metric": "auc=0.771"}
-    summary |= {"reason": "Running", "eta": "5m40s"}
+    summary |= {"reason": "Running", "eta": "5m40s", "epsilon": "1.8/3.0"}
     kubectl(
         *("patch", "fj", "credit", "-n", namespace, "--subresource=status", "--type=merge"),
         *("-p", json.dumps({"status": {"summary": summary}})),
     )
     narrow = [line.split() for line in kubectl("get", "fj", "-n", namespace).stdout.splitlines()]
-    assert narrow[0] == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "AGE"]
-    assert narrow[1][:5] == ["credit", "Running", "12/20", "3/3", "auc=0.771"]
+    assert narrow[0] == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "EPSILON", "AGE"]
+    assert narrow[1][:6] == ["credit", "Running", "12/20", "3/3", "auc=0.771", "1.8/3.0"]
     wide = [line.split() for line in kubectl("get", "fj", "-n", namespace, "-o", "wide").stdout.splitlines()]
-    assert wide[0] == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "REASON", "ETA", "AGE"]
-    assert wide[1][5:7] == ["Running", "5m40s"]
+    assert wide[0] == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "EPSILON", "REASON", "ETA", "AGE"]
+    assert wide[1][6:8] == ["Running", "5m40s"]
 
 
 def test_short_names_and_categories(kubectl: Kubectl, namespace: str) -> None:
@@ -66,8 +68,9 @@ def test_short_names_and_categories(kubectl: Kubectl, namespace: str) -> None:
         "federatedjob.hanse.dev",
         "participant.hanse.dev",
         "participation.hanse.dev",
+        "privacybudget.hanse.dev",
     ]
-    for short in ("fj", "part", "pn"):
+    for short in ("fj", "part", "pn", "pb"):
         assert len(kubectl("get", short, "-n", namespace, "-o", "name").stdout.split()) == 1
 
 

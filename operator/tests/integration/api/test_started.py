@@ -25,6 +25,8 @@ EDITS: dict[str, Any] = {
     "onDropout": "Wait",
     "stopWhen": [{"metric": "auc", "operator": ">=", "value": "0.7"}],
     "aggregation": {"weights": "Equal"},
+    "privacy": {"differentialPrivacy": {"unit": "Silo", "epsilon": "3", "delta": "1e-5", "clip": "1"}},
+    "compression": {"quantizationBits": 15},
     "checkpoint": {"everyRounds": 2},
     "output": {"claimName": "models"},
     "suspend": True,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
 from hanse.api.participation import ParticipationSpec
@@ -15,6 +16,7 @@ SPECS: dict[str, type[BaseModel]] = {
     "FederatedJob": FederatedJobSpec,
     "Participant": ParticipantSpec,
     "Participation": ParticipationSpec,
+    "PrivacyBudget": PrivacyBudgetSpec,
 }
 
 

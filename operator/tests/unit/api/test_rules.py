@@ -4,18 +4,43 @@ import pytest
 from pydantic import ValidationError
 
 from hanse.api.aggregation import Aggregation
-from hanse.api.job import FederatedJobSpec, OutputSpec
+from hanse.api.budget import Account, Closed, PrivacyBudgetSpec, PrivacyBudgetStatus
+from hanse.api.compression import Compression, Sparsity
+from hanse.api.job import AppSpec, FederatedJobSpec, OutputSpec
 from hanse.api.meta import ApiModel
-from hanse.api.participant import DatasetSchema, DatasetSource, ParticipantSpec, Resources, Toleration, parse_quantity
-
-WITH_RULES: list[type[ApiModel]] = [
-    Aggregation,
+from hanse.api.participant import (
+    ColumnRange,
     DatasetSchema,
     DatasetSource,
-    FederatedJobSpec,
-    OutputSpec,
+    ParticipantPolicy,
     ParticipantSpec,
     Resources,
+    Toleration,
+    parse_quantity,
+)
+from hanse.api.privacy import DifferentialPrivacy, PrivateEvaluation, PrivateStatistics, Schedule
+
+WITH_RULES: list[type[ApiModel]] = [
+    Account,
+    Aggregation,
+    AppSpec,
+    Closed,
+    ColumnRange,
+    Compression,
+    DatasetSchema,
+    DatasetSource,
+    DifferentialPrivacy,
+    FederatedJobSpec,
+    OutputSpec,
+    ParticipantPolicy,
+    ParticipantSpec,
+    PrivacyBudgetSpec,
+    PrivacyBudgetStatus,
+    PrivateEvaluation,
+    PrivateStatistics,
+    Resources,
+    Schedule,
+    Sparsity,
     Toleration,
 ]
 
