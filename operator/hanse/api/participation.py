@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from hanse.api.aggregation import Aggregation
 from hanse.api.compression import Compression
 from hanse.api.conditions import Condition
 from hanse.api.job import AppPath, ArrayGlob, ConfigKey, ConfigValue, ImageRef
@@ -52,6 +53,13 @@ class ParticipationPlan(ApiModel):
     population: ShortName | None = Field(default=None, description="PrivacyBudget in this namespace that is charged.")
     records: int | None = Field(default=None, ge=1, description="Number of records that the owner declared.")
     compression: Compression | None = Field(default=None, description="How updates are made smaller.")
+    aggregation: Aggregation = Field(
+        default_factory=Aggregation,
+        description="How the server makes a model of the updates: how far it may step in a round.",
+    )
+    smallest_batch: int | None = Field(
+        default=None, ge=1, description="Unit Record only: smallest expected batch of any participant."
+    )
     personal_layers: list[ArrayGlob] = Field(
         default_factory=list, max_length=64, description="Arrays of the model that never leave, by name (* and ?)."
     )

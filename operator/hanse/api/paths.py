@@ -57,6 +57,26 @@ class Paths:
         return self.root / "data"
 
     @property
+    def initial(self) -> Path:
+        """The first model of a private job, made without data: app-check writes it, the gate alone reads it."""
+        return self.root / "var/lib/hanse-initial"
+
+    @property
+    def ledger(self) -> Path:
+        """`hanse run` only: the owner's ledgers; in a pod the PrivacyBudget is the ledger."""
+        return self.root / "var/lib/hanse-ledger"
+
+    @property
+    def ledger_access(self) -> Path:
+        """token, ca.crt and namespace for the owner's PrivacyBudget; in the gate's container of a private job only."""
+        return self.root / "var/run/secrets/hanse.dev/ledger"
+
+    @property
+    def identity_key(self) -> Path:
+        """The owner's identity key (Ed25519, PEM); in the gate's container of a private job only."""
+        return self.root / "etc/hanse/identity/identity.key"
+
+    @property
     def progress_token(self) -> Path:
         return self.root / "var/run/secrets/hanse.dev/progress/token"
 

@@ -3,6 +3,8 @@
 The runtime reads them as run.json, client.json and check.json.
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from hanse.api.compression import Compression
@@ -105,10 +107,23 @@ class ClientDataset(ApiModel):
     schema_: DatasetSchema | None = Field(default=None, alias="schema")
 
 
+class InitialConfig(ApiModel):
+    """What the first model of a private job is made from, without data: columns and ranges as the owner published."""
+
+    seed: int = Field(default=0, ge=0)
+    participants: int = Field(ge=1)
+    config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
+    schema_: DatasetSchema | None = Field(default=None, alias="schema")
+
+
 class CheckConfig(ApiModel):
-    """check.json: all that the app may read where its words may leave the owner's namespace; nothing of the owner's."""
+    """check.json: all that the app may read where its words may leave the owner's namespace.
+
+    Nothing of it is the owner's but, in a private job, the columns that the server is told anyway.
+    """
 
     client_app: AppPath
+    initial: InitialConfig | None = Field(default=None, description="Private jobs only: make the first model.")
 
 
 class ClientConfig(ApiModel):
@@ -134,3 +149,20 @@ class ClientConfig(ApiModel):
     compression: Compression | None = None
     personal_layers: list[ArrayGlob] = Field(default_factory=list)
     initial_seed: int | None = Field(default=None, ge=0)
+    aggregation: Aggregation = Field(default_factory=Aggregation, description="How far the server's model may step.")
+    smallest_batch: int | None = Field(default=None, ge=1, description="Unit Record: smallest of any participant.")
+    ledger: Literal["Kubernetes", "File"] = Field(
+        default="Kubernetes", description="Kubernetes: the PrivacyBudget. File: Paths.ledger, of `hanse run`."
+    )
+
+    def check(self) -> CheckConfig:
+        """check.json of the same participant."""
+        if self.privacy is None:
+            return CheckConfig(client_app=self.client_app)
+        initial = InitialConfig(
+            seed=self.initial_seed or 0,
+            participants=self.participants,
+            config=self.config,
+            schema_=self.dataset.schema_,
+        )
+        return CheckConfig(client_app=self.client_app, initial=initial)

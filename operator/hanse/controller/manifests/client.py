@@ -11,7 +11,7 @@ from hanse.api.participant import Dataset, PodTemplate
 from hanse.api.participation import ParticipationSpec
 from hanse.api.paths import Paths
 from hanse.api.podsecurity import pod_security
-from hanse.api.runconfig import CheckConfig, ClientConfig
+from hanse.api.runconfig import ClientConfig
 from hanse.controller.kinds import PARTICIPATION
 from hanse.controller.manifests import common
 from hanse.controller.manifests.common import Manifest, metadata, mount
@@ -35,7 +35,7 @@ def build_participation(name: str, namespace: str, spec: ParticipationSpec) -> M
 
 def build_client_config(meta: Meta, spec: ParticipationSpec, config: ClientConfig) -> Manifest:
     """client.json, and check.json for the container whose log may leave the namespace."""
-    check = CheckConfig(client_app=config.client_app)
+    check = config.check()
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -223,8 +223,18 @@ def client_config(observed: ObservedParticipation, dataset: Dataset) -> ClientCo
         server_address=plan.server_address,
         client_app=plan.client_app,
         config=plan.config,
-        dataset=ClientDataset(name=dataset.name, path=dataset.source.path, schema_=dataset.schema_),
+        dataset=ClientDataset(
+            name=dataset.name, path=dataset.source.path, records=plan.records, schema_=dataset.schema_
+        ),
         server_lost_seconds=observed.server_lost_seconds,
+        plan_hash=observed.spec.plan_hash,
+        privacy=plan.privacy,
+        population=plan.population,
+        compression=plan.compression,
+        personal_layers=plan.personal_layers,
+        initial_seed=plan.initial_seed,
+        aggregation=plan.aggregation,
+        smallest_batch=plan.smallest_batch,
     )
 
 
