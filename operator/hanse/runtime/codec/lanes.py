@@ -26,7 +26,7 @@ def pack(values: NDArray[np.int64], bits: int) -> Bytes:
     """The values modulo 2^bits, as uint8 of shape (lane_bytes(len(values), bits),)."""
     lanes = values & ((1 << bits) - 1)
     if bits != 15:
-        return lanes.astype(f"<u{bits // 8}").view(np.uint8)
+        return lanes.astype(f"<u{bits // 8}").reshape(-1).view(np.uint8)
     wide = np.unpackbits(lanes.astype(">u2").view(np.uint8)).reshape(-1, 16)
     return np.packbits(wide[:, 1:])
 

@@ -28,3 +28,6 @@ class ReleaseNoise:
         if stream is None:
             raise StreamReusedError("the noise of a release is drawn once")
         return chosen.draw(stream, count)
+
+    def __reduce__(self) -> str:
+        raise StreamReusedError("the noise of a release is not copied")
