@@ -13,6 +13,7 @@ from typing import Final
 
 from hanse.api.runconfig import ClientConfig
 from hanse.runtime.gate.address import SOCKET_NAME, gate_address
+from hanse.runtime.gate.filter import Filter
 from hanse.runtime.gate.frames import PROTOCOL, Connection, Frame, FrameError
 from hanse.runtime.gate.journal import Journal
 from hanse.runtime.gate.session import Fleet, Session
@@ -49,9 +50,17 @@ class Gate:
     """See the module's docstring."""
 
     def __init__(
-        self, config: ClientConfig, fleet: Fleet, journal: Journal, listener: socket.socket, wake: Wake, flwr: str
+        self,
+        config: ClientConfig,
+        chosen: Filter,
+        fleet: Fleet,
+        journal: Journal,
+        listener: socket.socket,
+        wake: Wake,
+        flwr: str,
     ) -> None:
         self._config = config
+        self._filter = chosen
         self._fleet = fleet
         self._journal = journal
         self._listener = listener
@@ -69,7 +78,7 @@ class Gate:
                 connection = self._welcome()
                 if connection is not None:
                     patience, limit = self._config.server_lost_seconds, self._config.max_message_bytes
-                    Session(connection, self._fleet, self._journal, self._wake, patience, limit).serve()
+                    Session(connection, self._fleet, self._journal, self._wake, self._filter, patience, limit).serve()
 
     def _welcome(self) -> Connection | None:
         """The trainer's connection, once it has said hello in words that we understand."""

@@ -6,12 +6,16 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from hanse.api.exitcodes import ExitCode
 from hanse.api.paths import Paths
 from hanse.api.runconfig import ClientConfig
+
+if TYPE_CHECKING:
+    from hanse.runtime.gate.filter import Filter
 
 log = logging.getLogger("hanse.gate")
 
@@ -45,10 +49,22 @@ def _run(paths: Paths, config: ClientConfig) -> int:
     wake = Wake()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: wake.stop())
+    chosen = _filter(config, paths)
     fleet = FleetLink.open(config.server_address, paths)
     journal = Journal(paths.state)
     try:
-        Gate(config, fleet, journal, listen(paths.shared), wake, flwr_version()).run()
+        Gate(config, chosen, fleet, journal, listen(paths.shared), wake, flwr_version()).run()
     finally:
         fleet.close()
     return ExitCode.COMPLETE
+
+
+def _filter(config: ClientConfig, paths: Paths) -> "Filter":
+    from hanse.runtime.gate.filter import open_filter
+
+    if config.privacy is None:
+        return open_filter(config, paths.state)
+    # Codec, noise and ledger: only a private job's gate pays for them.
+    from hanse.runtime.gate.build import private_filter
+
+    return private_filter(config, config.privacy, paths)

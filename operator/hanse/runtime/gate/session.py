@@ -9,7 +9,6 @@ import math
 import selectors
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from hanse.api.replies import ReplyCode
@@ -17,8 +16,8 @@ from hanse.api.runconfig import MAX_MESSAGE_BYTES
 from hanse.runtime.flower import wire
 from hanse.runtime.flower.fleet import FleetError, FleetRefused, Letter, NodeUnknown, Outgoing, RunOver, ServerAway, now
 from hanse.runtime.flower.wire_taken import UNKNOWN
-from hanse.runtime.gate.checks import Refused, check_reply
-from hanse.runtime.gate.content import outline
+from hanse.runtime.gate.answers import Answer, Decider, code_of
+from hanse.runtime.gate.filter import Asked, Filter
 from hanse.runtime.gate.frames import Connection, ConnectionLost, Frame, MalformedFrame
 from hanse.runtime.gate.heart import Heart, Node
 from hanse.runtime.gate.journal import Journal
@@ -64,15 +63,6 @@ class ServerLost(SessionOver):
     """The server has been away for serverLostSeconds."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What goes back to the server: content, or a code. `leaves`: the trainer goes after it."""
-
-    content: wire.RecordDict | None = None
-    code: ReplyCode | None = None
-    leaves: bool = False
-
-
 class Session:
     """See the module's docstring."""
 
@@ -82,6 +72,7 @@ class Session:
         fleet: Fleet,
         journal: Journal,
         wake: Wake,
+        chosen: Filter,
         server_lost_seconds: float,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         clock: Callable[[], float] = time.monotonic,
@@ -91,6 +82,7 @@ class Session:
         self._journal = journal
         self._taken = journal.taken()
         self._wake = wake
+        self._decider = Decider(chosen)
         self._patience = server_lost_seconds
         self._most = max_message_bytes
         self._limit = FRAME_LIMIT_IDLE
@@ -105,6 +97,7 @@ class Session:
         """Work until the trainer leaves, the job ends, or the gate stops."""
         try:
             if (outcome := self._journal.ended()) is not None:
+                self._decider.close()  # the gate before this one may have been killed before it could
                 self._say_goodbye(outcome)
                 return
             self._patiently(self._fleet.activate, idle=True)
@@ -153,10 +146,11 @@ class Session:
             if letter.message_type == END_MESSAGE:
                 self._end(letter, content)
             started = self._clock()
-            blobs, received = wire.pack(content), outline(wire.view(content))
+            asked = self._decider.before(letter.message_type, content)
+            blobs = [] if isinstance(asked, Answer) else wire.pack(content)
             del content  # models are large: what the trainer has, the gate need not keep
-            answer = self._ask(letter, blobs, received)
-            seconds = self._clock() - started
+            answer = asked if isinstance(asked, Answer) else self._ask(letter, blobs, asked)
+            seconds = self._clock() - started if self._decider.timed else 0.0
             self._send(letter.origin, answer, seconds, self._clock() + letter.seconds_left(now()))
         except RunOver as over:
             log.info("message %s is dropped: %s", letter.message_id, over)
@@ -179,7 +173,7 @@ class Session:
             self._wake.wait(pause)
             pause = min(pause * 2, 0.5)
 
-    def _ask(self, letter: Letter, blobs: list[bytes], received: dict[str, wire.RecordView]) -> Answer:
+    def _ask(self, letter: Letter, blobs: list[bytes], asked: Asked) -> Answer:
         """Hand the message to the trainer and wait for what it makes of it, until nobody waits for the reply."""
         meta = {"id": letter.message_id, "origin": letter.origin.hex(), "split": len(blobs)}
         self._limit = self._plausible(letter.message_type, sum(map(len, blobs)))
@@ -194,9 +188,9 @@ class Session:
                     self._tell(Frame("cancel", {"id": letter.message_id}))
                     return Answer(code=ReplyCode.ROUND_TIMEOUT)
                 if frame.kind == "leave":
-                    return Answer(code=_code(frame), leaves=True)
+                    return Answer(code=code_of(frame), leaves=True)
                 if frame.kind == "reply" and frame.meta.get("id") == letter.message_id:
-                    return self._judge(letter.message_type, received, frame)
+                    return self._judge(asked, frame)
         except (ConnectionLost, MalformedFrame) as error:
             log.warning("the trainer is gone: %s", error)
             return Answer(code=ReplyCode.TRAINER_DIED, leaves=True)
@@ -224,24 +218,20 @@ class Session:
                 raise ServerLost(self._lost_text("no heartbeat is answered"))
         return None
 
-    def _judge(self, message_type: str, received: dict[str, wire.RecordView], frame: Frame) -> Answer:
-        """Only what passes the checks becomes the answer, and it is what was checked, not what was received."""
+    def _judge(self, asked: Asked, frame: Frame) -> Answer:
+        """Only what passes the filter becomes the answer."""
         if "code" in frame.meta:
-            return Answer(code=_code(frame))
+            return Answer(code=code_of(frame))
         if frame.dropped:
             log.error("reply refused: with the app's state it is larger than %d bytes", self._limit)
             return Answer(code=ReplyCode.NOT_ALLOWED_IN_REPLY)
         try:
             content, state = wire.unpack_answer(frame.blobs, frame.meta.get("split"))
             self._journal.keep_state(state)
-            check_reply(message_type, received, wire.view(content))
         except wire.WireError as error:
             log.error("reply refused: %s", error)
             return Answer(code=ReplyCode.UPDATE_MISMATCH)
-        except Refused as refused:
-            log.error("reply refused: %s", refused)
-            return Answer(code=refused.code)
-        return Answer(content=content)
+        return self._decider.after(asked, content)
 
     def _send(self, origin: bytes, answer: Answer, seconds: float, deadline: float) -> None:
         content: wire.RecordDict | ReplyCode
@@ -263,6 +253,7 @@ class Session:
         except FleetError as error:
             # The launcher waits a few seconds for this and then ends all the same.
             log.info("the end was not acknowledged: %s", error)
+        self._decider.close()
         self._say_goodbye(outcome)
         raise SessionOver(f"the job has ended: {outcome}")
 
@@ -332,10 +323,3 @@ class Session:
 
     def _lost_text(self, problem: str) -> str:
         return f"the server has not answered for {self._heart.silence():.0f} s: {problem}"
-
-
-def _code(frame: Frame) -> ReplyCode:
-    try:
-        return ReplyCode(int(frame.meta["code"]))
-    except (KeyError, TypeError, ValueError):
-        return ReplyCode.APP_ERROR

@@ -19,8 +19,10 @@ from flwr.proto.message_pb2 import ObjectTree
 from hanse.api.runconfig import MAX_MESSAGE_BYTES
 from hanse.runtime.flower import wire
 from hanse.runtime.flower.fleet import FleetError, Letter, Outgoing
+from hanse.runtime.gate.filter import Counts, Filter, OpenFilter
 from hanse.runtime.gate.frames import Connection, Frame
 from hanse.runtime.gate.journal import Journal
+from hanse.runtime.gate.layers import LocalLayers
 from hanse.runtime.gate.session import Session
 from hanse.runtime.gate.wake import Wake
 
@@ -99,14 +101,20 @@ class Stage:
     """A session in a thread; the test is the trainer and the server."""
 
     def __init__(
-        self, directory: Path, patience: float = 60.0, fleet: MemoryFleet | None = None, limit: int = MAX_MESSAGE_BYTES
+        self,
+        directory: Path,
+        patience: float = 60.0,
+        fleet: MemoryFleet | None = None,
+        limit: int = MAX_MESSAGE_BYTES,
+        chosen: Filter | None = None,
     ) -> None:
         self.fleet = fleet or MemoryFleet()
         self.journal = Journal(directory)
         self.wake = Wake()
         ours, theirs = socket.socketpair()
         self.trainer = Connection(ours)
-        session = Session(Connection(theirs), self.fleet, self.journal, self.wake, patience, limit)
+        chosen = chosen or OpenFilter(LocalLayers(directory, []), Counts(directory, None))
+        session = Session(Connection(theirs), self.fleet, self.journal, self.wake, chosen, patience, limit)
         self.thread = threading.Thread(target=session.serve, daemon=True)
         self.thread.start()
 

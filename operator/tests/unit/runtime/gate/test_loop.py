@@ -11,6 +11,7 @@ import pytest
 from hanse.api.participation import JobRef
 from hanse.api.runconfig import ClientConfig, ClientDataset
 from hanse.runtime.gate.address import gate_address
+from hanse.runtime.gate.filter import open_filter
 from hanse.runtime.gate.frames import PROTOCOL, Connection, Frame
 from hanse.runtime.gate.journal import Journal
 from hanse.runtime.gate.loop import Gate, listen
@@ -34,7 +35,7 @@ def gate(tmp_path: Path) -> Iterator[tuple[MemoryFleet, Path]]:
     directory = tmp_path / ("d" * 100) / "shared"
     fleet, wake = MemoryFleet(), Wake()
     listener = listen(directory)
-    loop = Gate(CONFIG, fleet, Journal(directory), listener, wake, "1.41.0")
+    loop = Gate(CONFIG, open_filter(CONFIG, directory), fleet, Journal(directory), listener, wake, "1.41.0")
     thread = threading.Thread(target=loop.run)
     thread.start()
     yield fleet, directory

@@ -1,0 +1,209 @@
+"""The filter of a job with differential privacy: what leaves is made here, clipped, noised and paid for.
+
+Made by `build` from client.json, called by the session. What the app returns is material: the update is the difference
+to the global model that this gate received (unit Silo) or the sum of clipped gradients (unit Record); histograms get
+their noise; counts are the owner's declared ones. Neither a loss nor the size of a batch leaves.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
+from hanse.api.replies import ReplyCode
+from hanse.runtime.codec.layout import Layout, Vector
+from hanse.runtime.gate.checks import Planned, check_reply
+from hanse.runtime.gate.content import ArrayView, Content, RecordKind, RecordView
+from hanse.runtime.gate.filter import ARRAYS, NUM_EXAMPLES, Asked, Forward, Ready
+from hanse.runtime.gate.histograms import RECORD as HISTOGRAMS
+from hanse.runtime.gate.histograms import Histograms, Noise
+from hanse.runtime.gate.layers import LocalLayers
+from hanse.runtime.gate.models import Models
+from hanse.runtime.gate.npy import read_array, view_of
+from hanse.runtime.gate.refused import Refused
+from hanse.runtime.gate.release import Releases
+from hanse.runtime.gate.table import PRIVATE
+from hanse.runtime.gate.updates import Updates
+from hanse.runtime.ledger import Sign
+
+log = logging.getLogger(__name__)
+
+TRAIN: Final = "train"
+EVALUATE: Final = "evaluate"
+INITIAL: Final = "query.initial"
+STATISTICS: Final = "query.statistics"
+UPDATE: Final = "update"
+GRID: Final = "grid"
+
+_KINDS: Final = {
+    TRAIN: ReleaseKind.TRAIN,
+    EVALUATE: ReleaseKind.EVALUATE,
+    STATISTICS: ReleaseKind.STATISTICS,
+}
+_FLOATS: Final = frozenset({"float32", "float64"})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a private filter is made of."""
+
+    plan: PrivacyPlan
+    records: int
+    initial: Content
+    layout: Layout
+    model: dict[str, NDArray[Any]]
+    updates: Updates
+    statistics: Histograms | None
+    evaluation: Histograms | None
+    releases: Releases
+    models: Models
+    layers: LocalLayers
+    noise: Callable[[], Noise]
+    sign: Sign | None = None
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A release that is asked for: which, and the global model that it is about."""
+
+    kind: ReleaseKind
+    number: int
+    digest: str
+    version: int = 0
+    model: Vector | None = None
+
+
+class PrivateFilter:
+    """See the module's docstring."""
+
+    timed = False
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._plan = parts.plan
+        self._open: _Question | None = None
+
+    def before(self, asked: Asked) -> Forward | Ready:
+        """The initial model and bytes that are paid for come from here; anything else that is planned is forwarded."""
+        self._open = None
+        if asked.kind == INITIAL:
+            return Ready(self._parts.initial)
+        question = self._question(asked)
+        payload = self._parts.releases.again(question.kind, question.number, question.digest)
+        if payload is not None:
+            log.info("%s of round %d leaves again, with the same noise", question.kind.value, question.number)
+            return Ready(self._content(question.kind, payload))
+        self._open = question
+        return Forward() if question.model is None else Forward(self._parts.layers.arrays())
+
+    def after(self, asked: Asked, reply: Content) -> Content:
+        """The release that is made of the app's reply."""
+        question, self._open = self._open, None
+        if question is None or _KINDS.get(asked.kind) is not question.kind:
+            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, "nothing was asked of the app")
+        check_reply(asked.kind, asked.content, reply, PRIVATE, self._planned(question.kind))
+        if question.kind is ReleaseKind.TRAIN:
+            payload = self._train(question, reply[ARRAYS])
+        else:
+            payload = self._count(question, reply[HISTOGRAMS])
+        if question.model is not None:
+            self._parts.models.accept(question.version, question.model, question.digest)
+        return self._content(question.kind, payload)
+
+    def close(self) -> None:
+        """The rest of the reservation goes back, under the owner's signature. Raises Refused."""
+        if self._parts.sign is not None:
+            self._parts.releases.close(self._parts.sign)
+
+    # -- what is asked
+
+    def _question(self, asked: Asked) -> _Question:
+        kind = _KINDS.get(asked.kind)
+        if kind is None:
+            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"the plan has no answer to {asked.kind!r}")
+        if kind is ReleaseKind.STATISTICS:
+            return _Question(kind, 0, "statistics")
+        number = asked.round
+        if not 1 <= number <= self._plan.rounds:
+            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"the plan has no round {number}")
+        model = self._model_of(asked.content)
+        version = number if kind is ReleaseKind.TRAIN else number + 1
+        return _Question(kind, number, self._parts.models.check(version, model), version, model)
+
+    def _model_of(self, content: Content) -> Vector:
+        """The shared arrays of the global model; it must have the arrays of the first one."""
+        record = content.get(ARRAYS)
+        announced = {} if record is None else {name: array.announced[:2] for name, array in record.arrays.items()}
+        if record is None or announced != {n: (str(a.dtype), a.shape) for n, a in self._parts.model.items()}:
+            raise Refused(ReplyCode.INITIAL_MODEL_MISMATCH, "the global model has other arrays than the first one")
+        shared = self._parts.layout.names
+        return self._parts.layout.flatten({name: read_array(name, record.arrays[name]) for name in shared})
+
+    # -- what is made of the reply
+
+    def _planned(self, kind: ReleaseKind) -> Planned:
+        if kind is ReleaseKind.TRAIN:
+            return {n: (a.shape, self._dtypes(n, str(a.dtype))) for n, a in self._parts.model.items()}
+        return self._histograms(kind).planned
+
+    def _dtypes(self, name: str, dtype: str) -> frozenset[str]:
+        """A sum of gradients may be more precise than the model."""
+        if self._plan.unit == "Record" and name in self._parts.layout.names:
+            return _FLOATS | {dtype}
+        return frozenset({dtype})
+
+    def _train(self, question: _Question, record: RecordView) -> bytes:
+        arrays = {name: read_array(name, record.arrays[name]) for name in self._parts.layout.names}
+        update = self._parts.layout.flatten(arrays)
+        del arrays
+        if self._plan.unit == "Silo":
+            assert question.model is not None
+            update -= question.model
+        updates = self._parts.updates
+
+        def make(slot: Slot) -> bytes:
+            return updates.encode(update, slot)
+
+        payload = self._parts.releases.release(question.kind, question.number, question.digest, make)
+        updates.commit()
+        if self._plan.unit == "Silo":
+            self._parts.layers.keep(record.arrays)
+        return payload
+
+    def _count(self, question: _Question, record: RecordView) -> bytes:
+        histograms = self._histograms(question.kind)
+        counts = {name: read_array(name, array).astype(np.int64) for name, array in record.arrays.items()}
+        multiplier = self._multiplier(question.kind)
+
+        def make(_: Slot) -> bytes:
+            return histograms.release(counts, multiplier, self._parts.noise())
+
+        return self._parts.releases.release(question.kind, question.number, question.digest, make)
+
+    def _multiplier(self, kind: ReleaseKind) -> float:
+        plan = self._plan.statistics if kind is ReleaseKind.STATISTICS else self._plan.evaluation
+        if plan is None:
+            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"the plan has no {kind.value}")
+        return float(plan.noise_multiplier)
+
+    def _histograms(self, kind: ReleaseKind) -> Histograms:
+        found = self._parts.statistics if kind is ReleaseKind.STATISTICS else self._parts.evaluation
+        if found is None:
+            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"the plan has no {kind.value}")
+        return found
+
+    def _content(self, kind: ReleaseKind, payload: bytes) -> Content:
+        """A release as records: the same names, shapes and sizes every time."""
+        metrics = RecordView(RecordKind.METRICS, values={NUM_EXAMPLES: self._parts.records})
+        if kind is ReleaseKind.TRAIN:
+            return {UPDATE: _arrays({GRID: view_of(np.frombuffer(payload, np.uint8))}), "metrics": metrics}
+        counts = self._histograms(kind).unpack(payload)
+        return {HISTOGRAMS: _arrays({n: view_of(a) for n, a in counts.items()}), "metrics": metrics}
+
+
+def _arrays(arrays: dict[str, ArrayView]) -> RecordView:
+    return RecordView(RecordKind.ARRAYS, arrays=arrays)

@@ -1,0 +1,111 @@
+"""One release for (kind, round, attempt): what was paid leaves, again if it was lost. Used by `private`.
+
+The order makes a crash harmless: build the bytes, store them, pay for them, let them leave. A question that comes again
+is answered with the stored bytes, which costs nothing more; another question or lost bytes take a new attempt.
+Every failure is a Refused: without a slot, a lease or a disk nothing leaves.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
+from hanse.api.replies import ReplyCode
+from hanse.runtime.gate.outbox import Outbox, Stored
+from hanse.runtime.gate.refused import Refused
+from hanse.runtime.ledger import (
+    DatasetMoved,
+    Lease,
+    LeaseLost,
+    LedgerDamaged,
+    LedgerError,
+    LedgerUnavailable,
+    NotReserved,
+    Sign,
+    SlotUsed,
+)
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_CODES: Final[dict[type[LedgerError], ReplyCode]] = {
+    LedgerUnavailable: ReplyCode.LEDGER_UNAVAILABLE,
+    LeaseLost: ReplyCode.LEASE_LOST,
+    NotReserved: ReplyCode.BUDGET_NOT_RESERVED,
+    SlotUsed: ReplyCode.ALREADY_RELEASED,
+    DatasetMoved: ReplyCode.DATASET_MOVED,
+    LedgerDamaged: ReplyCode.BUDGET_DAMAGED,
+}
+#: Stored rounds beside the newest: a server that goes on from its checkpoint asks for them again.
+KEPT_ROUNDS: Final = 2
+
+
+class Releases:
+    """The releases of one participation. `open_lease` takes its account over; it is called before the first."""
+
+    def __init__(
+        self, plan: PrivacyPlan, open_lease: Callable[[], Lease], outbox: Outbox, kept_rounds: int = KEPT_ROUNDS
+    ) -> None:
+        self._plan = plan
+        self._open_lease = open_lease
+        self._outbox = outbox
+        self._kept_rounds = kept_rounds
+        self._lease: Lease | None = None
+
+    def again(self, kind: ReleaseKind, number: int, question: str) -> bytes | None:
+        """The bytes that answered this `question` before; None when a fresh release is possible.
+
+        Raises Refused when there is neither.
+        """
+        with_ledger = self._paid()
+        for slot in self._slots(kind, number):
+            paid, stored = with_ledger.get(slot), self._outbox.get(slot)
+            if stored is not None and stored.question == question and paid in (None, stored.digest):
+                self._charge(stored)  # again: it costs nothing, and the first time it may not have arrived
+                return stored.payload
+            if paid is None:
+                return None
+        raise Refused(ReplyCode.ALREADY_RELEASED, f"{kind.value} of round {number} has no attempt left")
+
+    def release(self, kind: ReleaseKind, number: int, question: str, make: Callable[[Slot], bytes]) -> bytes:
+        """Make, store and pay for the bytes of a fresh attempt; on return they may leave. Raises Refused."""
+        paid = self._paid()
+        slot = next((s for s in self._slots(kind, number) if s not in paid), None)
+        if slot is None:
+            raise Refused(ReplyCode.ALREADY_RELEASED, f"{kind.value} of round {number} has no attempt left")
+        stored = Stored(slot, question, make(slot))
+        self._outbox.put(stored)
+        self._charge(stored)
+        if kind is ReleaseKind.TRAIN:
+            self._outbox.forget_before(number - self._kept_rounds)
+        return stored.payload
+
+    def close(self, sign: Sign) -> None:
+        """Nothing more will leave: give the rest of the reservation back. Raises Refused when it was not possible."""
+        self._guarded(lambda lease: lease.close(sign))
+
+    def _slots(self, kind: ReleaseKind, number: int) -> list[Slot]:
+        slots = [Slot(kind, number, attempt) for attempt in range(1, self._plan.max_attempts + 1)]
+        allowed = [slot for slot in slots if self._plan.allows(slot)]
+        if not allowed:
+            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"the plan has no {kind.value} in round {number}")
+        return allowed
+
+    def _paid(self) -> dict[Slot, str]:
+        """Digest of what was paid for, by slot."""
+        return self._guarded(lambda lease: {slot: entry.digest for slot, entry in lease.releases().items()})
+
+    def _charge(self, stored: Stored) -> None:
+        self._guarded(lambda lease: lease.charge(stored.slot, stored.digest))
+
+    def _guarded(self, call: Callable[[Lease], T]) -> T:
+        try:
+            if self._lease is None:
+                self._lease = self._open_lease()
+            return call(self._lease)
+        except LedgerError as error:
+            if isinstance(error, LeaseLost):
+                self._lease = None  # for the next message: by then the operator may have renewed it
+            log.error("ledger: %s: %s", type(error).__name__, error)
+            code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), ReplyCode.BUDGET_DAMAGED)
+            raise Refused(code, f"the ledger does not pay: {type(error).__name__}") from error
