@@ -17,7 +17,8 @@ from hanse.controller.execute import Executor
 from hanse.controller.kinds import Kind
 from hanse.controller.log import get_logger
 from hanse.controller.metrics import Metrics
-from hanse.controller.observe import Observer, parse_status
+from hanse.controller.observe import Observer
+from hanse.controller.parse import parse_status
 from hanse.controller.progress.store import ProgressStore
 from hanse.controller.queue import Key, WorkQueue
 from hanse.controller.reconcile import job as job_plan

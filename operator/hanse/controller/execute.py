@@ -9,7 +9,7 @@ from hanse.controller.cache import Cache
 from hanse.controller.clock import Clock
 from hanse.controller.door import Door
 from hanse.controller.manifests import client, server_objects
-from hanse.controller.observe import decode
+from hanse.controller.parse import decode
 from hanse.controller.reconcile import authority, leaves
 from hanse.controller.reconcile.model import (
     Action,

@@ -3,22 +3,19 @@
 Called by the engine.
 """
 
-import base64
 from collections.abc import Mapping, Set
-from datetime import UTC, datetime
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from datetime import datetime
+from typing import Any
 
 from hanse.api import names
 from hanse.api.job import FederatedJobSpec, FederatedJobStatus
-from hanse.api.meta import ApiModel, clip_message
 from hanse.api.participant import ParticipantSpec, ParticipantStatus
 from hanse.api.participation import ParticipationSpec, ParticipationStatus
 from hanse.controller import errors, kinds
 from hanse.controller.cache import Cache
 from hanse.controller.door import Door
 from hanse.controller.manifests.client import ANNOTATION_GENERATION
+from hanse.controller.parse import decode, expiry, parse_model, parse_status
 from hanse.controller.progress.store import ProgressStore
 from hanse.controller.reconcile.model import (
     Defaults,
@@ -31,10 +28,7 @@ from hanse.controller.reconcile.model import (
     Problem,
 )
 from hanse.controller.views import Custom, JobView, Meta, parse_meta
-from hanse.pki import certificates
 from hanse.pki.nodekeys import public_key_of
-
-ModelT = TypeVar("ModelT", bound=ApiModel)
 
 
 class Observer:
@@ -191,7 +185,7 @@ class Observer:
         if server_job is None or not _waits(server_job):
             return None
         raw = await self._door.get(kinds.SECRET, meta.namespace, names.server_tls_name(meta.name))
-        return _expires(raw) if raw is not None else None
+        return expiry(raw) if raw is not None else None
 
     async def participation(self, view: Custom, problem: Problem | None) -> ObservedParticipation | None:
         """Everything about a Participation; None when its spec is not one of ours."""
@@ -227,7 +221,7 @@ class Observer:
         return Identity(
             public_key=public_key_of(decode(raw, "node.key")),
             generation=int(annotations.get(ANNOTATION_GENERATION, "0")),
-            expires=_expires(raw),
+            expires=expiry(raw),
         )
 
     def _contributed(self, spec: ParticipationSpec) -> int:
@@ -257,31 +251,3 @@ def _owned(job: JobView | None, owner: Meta) -> JobView | None:
 
 def _waits(job: JobView | None) -> bool:
     return job is None or (job.suspended and not job.finished)
-
-
-def _expires(secret: Mapping[str, Any]) -> datetime:
-    try:
-        return certificates.not_after(decode(secret, "tls.crt"))
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)  # whose Secret it is may write anything into it
-
-
-def decode(secret: Mapping[str, Any], key: str) -> str:
-    """One value of a Secret as text."""
-    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()
-
-
-def parse_model(model: type[ModelT], content: Mapping[str, Any]) -> tuple[ModelT | None, str]:
-    """A spec as its model, or None and what is wrong with it."""
-    try:
-        return model.model_validate(content), ""
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return None, clip_message(f"{where}: {first['msg']}" if where else str(first["msg"]))
-
-
-def parse_status(model: type[ModelT], content: Mapping[str, Any]) -> ModelT:
-    """A status as its model; one that an older version wrote otherwise counts as none."""
-    found, _ = parse_model(model, content)
-    return found if found is not None else model()

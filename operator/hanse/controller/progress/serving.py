@@ -13,7 +13,7 @@ from hanse.controller import kinds
 from hanse.controller.clock import Clock
 from hanse.controller.door import Door, Json
 from hanse.controller.manifests.common import encoded
-from hanse.controller.observe import decode
+from hanse.controller.parse import decode
 from hanse.pki import certificates
 from hanse.pki.certificates import Pair
 

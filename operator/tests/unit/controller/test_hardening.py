@@ -7,7 +7,7 @@ import pytest
 
 from hanse.api import names
 from hanse.controller import errors, kinds
-from hanse.controller.observe import decode
+from hanse.controller.parse import decode
 from hanse.pki import certificates
 from tests.unit.controller import world
 from tests.unit.controller.rig import Rig
