@@ -6,6 +6,7 @@
 import importlib
 import json
 import re
+import time
 import traceback
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from hanse.api.runconfig import ClientConfig
+from hanse.api.runconfig import ClientConfig, InitialConfig
 
 if TYPE_CHECKING:
     from flwr.app import RecordDict
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 PINNED: Final = "1.41.0"
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][+-]?[0-9]+)?")
+
+_INITIAL_SECONDS: Final = 600.0
 
 Value = str | int | float | bool
 #: For those who may not import flwr.
@@ -106,6 +109,26 @@ def context(node: Mapping[str, Value], run: Mapping[str, Value]) -> Any:
     from flwr.app import Context, RecordDict
 
     return Context(run_id=0, node_id=0, node_config=dict(node), state=RecordDict(), run_config=dict(run))
+
+
+def initial_task(config: InitialConfig) -> "Task":
+    """The message that asks for the first model where there is no data: no `data-path`, and the plan's seed."""
+    from flwr.app import ConfigRecord, RecordDict
+    from flwr.app.message import make_message
+    from flwr.app.metadata import Metadata
+
+    from hanse.runtime.flower.wire import Task
+
+    node: dict[str, Value] = {
+        "partition-id": 0,
+        "num-partitions": config.participants,
+        "data-path": "",
+        "dataset-schema": json.dumps(config.schema_.to_wire()) if config.schema_ else "",
+    }
+    metadata = Metadata(0, "initial", 0, 0, "", "0", time.time(), _INITIAL_SECONDS, "query.initial")
+    content = RecordDict({"config": ConfigRecord({"server-round": 0, "seed": config.seed})})
+    run = convert(config.config) | {"seed": config.seed}
+    return Task(make_message(metadata=metadata, content=content), context(node, run))
 
 
 def call(app: "ClientApp", task: "Task") -> "RecordDict":

@@ -54,11 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(mode: str, paths: Paths) -> None:
     # Imported late: what startup imports takes a second, and a wrong config is known without it.
     if mode == "check":
-        app = _read(CheckConfig, paths.check_config).client_app
+        check = _read(CheckConfig, paths.check_config)
         from hanse.runtime.trainer.startup import check_app
 
-        check_app(app)
-        log.info("%s is a ClientApp", app)
+        app, _ = check_app(check.client_app)
+        log.info("%s is a ClientApp", check.client_app)
+        if check.initial is not None:
+            from hanse.runtime.trainer.initial import make_initial
+
+            make_initial(app, check.initial, paths.initial)
         return
     config = _read(ClientConfig, paths.client_config)
     from hanse.runtime.trainer.startup import get_ready

@@ -1,0 +1,40 @@
+"""The first model of a private job: the app's `@app.query("initial")`, called where there is no data.
+
+Run by the init container app-check (`hanse.runtime.trainer.main check`). It leaves the reply in a volume that only the
+gate has beside it, so that neither the server nor an app that sees data chooses the model that a job begins with. The
+app gets the columns and ranges that the owner has published, the plan's seed (`seed` in run config and message), and no
+`data-path`.
+"""
+
+import io
+import traceback
+from pathlib import Path
+
+from hanse.api.exitcodes import ExitCode
+from hanse.api.runconfig import InitialConfig
+from hanse.runtime.durable import replace_file
+from hanse.runtime.flower import client
+from hanse.runtime.gate.frames import Frame, head_of
+from hanse.runtime.gate.initial import FILE, NoInitialModel, read_initial
+from hanse.runtime.trainer.errors import TrainerExit
+
+
+def make_initial(app: client.App, config: InitialConfig, directory: Path) -> None:
+    """Call the app and keep its reply. Raises TrainerExit with CONFIG_INVALID when there is none to keep."""
+    from hanse.runtime.flower import wire
+
+    try:
+        content = client.call(app, client.initial_task(config))
+    # The app is a stranger's code; its traceback is for its author, and there is no data that it could tell of.
+    except Exception as error:
+        text = f'the app gave no initial model without data (@app.query("initial")):\n{traceback.format_exc()}'
+        raise TrainerExit(ExitCode.CONFIG_INVALID, text) from error
+    blobs = wire.pack(content)
+    whole = io.BytesIO()
+    for piece in (head_of(Frame("initial", {}, blobs)), *blobs):
+        whole.write(piece)
+    replace_file(directory / FILE, whole.getvalue())
+    try:
+        read_initial(directory)
+    except NoInitialModel as error:
+        raise TrainerExit(ExitCode.CONFIG_INVALID, str(error)) from error
