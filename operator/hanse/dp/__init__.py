@@ -6,7 +6,7 @@ The only importer of dp-accounting is `hanse.dp.reference`, when it is called; i
 What the numbers mean: docs/privacy-accounting.md.
 """
 
-from hanse.dp.bounds import enforced_epsilon, sampler_delta
+from hanse.dp.bounds import enforced_epsilon
 from hanse.dp.calibrate import left_epsilon
 from hanse.dp.errors import (
     AccountantsDisagree,
@@ -47,7 +47,6 @@ __all__ = [
     "pld_epsilon",
     "release_rdp",
     "resolve",
-    "sampler_delta",
     "spent_rdp",
     "times",
 ]

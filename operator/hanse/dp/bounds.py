@@ -1,7 +1,4 @@
-"""Bounds around the plan: what the gate alone guarantees, and what the sampler's inexactness costs.
-
-Called by the certificate (both) and by the gate before round 1 (`sampler_delta`).
-"""
+"""What the gate alone guarantees for unit Record. Called for the certificate."""
 
 import math
 from typing import Final
@@ -14,19 +11,6 @@ from hanse.dp.rdp import convert
 _FINE: Final = tuple(1 + 10 ** (step / 50) for step in range(-400, 176))
 
 
-def sampler_delta(total_variation: float, values: int, epsilon: float) -> float:
-    """What is to be added to delta because the sampler's law is not exactly the discrete Gaussian.
-
-    `total_variation` is the distance of one drawn integer from the exact law, `values` how many are drawn in the whole
-    job (parameters times releases). If M' is within t of M on every input and M is (e, d)-DP, then M' is
-    (e, d + (1 + exp(e)) t)-DP: t is paid once on each side. It must stay within SAMPLER_SHARE of delta, which
-    `epsilon` does not use. Raises ValueError for numbers below 0.
-    """
-    if total_variation < 0 or values < 0 or epsilon < 0:
-        raise ValueError("a distance, a count and epsilon are at least 0")
-    return min(1.0, total_variation * values * (1 + math.exp(min(epsilon, 700.0))))
-
-
 def enforced_epsilon(plan: PrivacyPlan, gate_clip: float, records: int | None = None) -> float:
     """What the gate alone guarantees for unit Record, whatever the trainer's image does: unit Silo, replaced.
 
@@ -34,7 +18,7 @@ def enforced_epsilon(plan: PrivacyPlan, gate_clip: float, records: int | None = 
     Replacing the whole silo moves the projected sum by twice that, sampling gives nothing, and the noise was made for
     one record. On the grid the noise is larger still: (C/g + sqrt(d)) z / (2B/g + sqrt(d)) >= z C / 2B for 2B >= C, so
     rounding does not break the bound. Histograms move by at most sqrt(2) times `records` times their sensitivity to
-    one record, because the gate holds each one's total at `records`; it is needed if the plan has any.
+    one record, because the gate lets no count below 0 and no total above `records` pass (needed if there are any).
     Usually huge; with unit Silo it is the plan's own epsilon. Raises UnknownRelease, ValueError.
     """
     if plan.unit != "Record":

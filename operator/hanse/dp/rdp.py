@@ -30,7 +30,8 @@ Rdp = tuple[float, ...]
 
 ZERO: Final[Rdp] = (0.0,) * len(ORDERS)
 
-#: Part of every delta that is kept for the sampler, whose law is not exactly the discrete Gaussian: `sampler_delta`.
+#: Part of every delta that is kept for the sampler, whose law is not exactly the discrete Gaussian: the gate checks
+#: that it needs no more (hanse.runtime.noise.sampler_delta).
 SAMPLER_SHARE: Final = 0.01
 
 
