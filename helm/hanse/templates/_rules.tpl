@@ -46,6 +46,7 @@
   - federatedjobs
   - participants
   - participations
+  - privacybudgets
   verbs:
   - get
   - list
@@ -159,6 +160,7 @@
   - federatedjobs
   - participants
   - participations
+  - privacybudgets
   verbs:
   - get
   - list
@@ -185,6 +187,14 @@
   - hanse.dev
   resources:
   - participations/status
+  verbs:
+  - get
+  - patch
+# reserve in budgets, fold what was spent
+- apiGroups:
+  - hanse.dev
+  resources:
+  - privacybudgets/status
   verbs:
   - get
   - patch
@@ -269,6 +279,7 @@
   - federatedjobs
   - participants
   - participations
+  - privacybudgets
   verbs:
   - get
   - list
@@ -310,6 +321,14 @@
   - hanse.dev
   resources:
   - participations/status
+  verbs:
+  - get
+  - patch
+# reserve in budgets, fold what was spent
+- apiGroups:
+  - hanse.dev
+  resources:
+  - privacybudgets/status
   verbs:
   - get
   - patch
@@ -412,6 +431,31 @@
   - authentication.k8s.io
   resources:
   - tokenreviews
+  verbs:
+  - create
+{{- end -}}
+{{- define "hanse.rules.gate" -}}
+# read the budgets: data belongs to one population
+- apiGroups:
+  - hanse.dev
+  resources:
+  - privacybudgets
+  verbs:
+  - get
+  - list
+# write releases before they leave
+- apiGroups:
+  - hanse.dev
+  resources:
+  - privacybudgets/status
+  verbs:
+  - get
+  - patch
+# the certificate of a job
+- apiGroups:
+  - ''
+  resources:
+  - configmaps
   verbs:
   - create
 {{- end -}}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hanse.api.rbac import Grant, Where, grants
+from hanse.api.rbac import GATE_TABLE, Grant, Where, grants
 from hanse.dev.crds import KINDS, build_crd
 from hanse.dev.text import header, to_yaml
 
@@ -48,6 +48,8 @@ def rules_template() -> str:
     for name, where in _RULES.items():
         rules = "".join(_rule(grant) for grant in grants(*where))
         parts.append(f'{{{{- define "hanse.rules.{name}" -}}}}\n{rules}{{{{- end -}}}}')
+    gate = "".join(_rule(grant) for grant in GATE_TABLE)
+    parts.append(f'{{{{- define "hanse.rules.gate" -}}}}\n{gate}{{{{- end -}}}}')
     return "\n".join(parts) + "\n"
 
 

@@ -11,7 +11,7 @@ from hanse.api import names
 from hanse.api.conditions import BudgetCondition, JobCondition, ParticipantCondition, ParticipationCondition
 from hanse.api.exitcodes import PERMANENT, REASONS, ExitCode
 from hanse.api.job import MUTABLE_SPEC_FIELDS
-from hanse.api.rbac import TABLE
+from hanse.api.rbac import GATE_ACCOUNT, GATE_TABLE, TABLE, Grant
 from hanse.api.replies import REASONS as REPLY_REASONS
 from hanse.dev.crds import KINDS, Kind, build_crd
 from hanse.dev.schema import Schema
@@ -132,6 +132,16 @@ def _exit_codes() -> Iterator[str]:
 def _permissions() -> Iterator[str]:
     yield "## What the operator may do"
     yield "Generated from `operator/hanse/api/rbac.py`, as the chart's Roles are."
+    yield _grants(TABLE)
+    yield "## What a gate may do"
+    yield (
+        f"ServiceAccount `{GATE_ACCOUNT}` in an owner's namespace. Only the gate's container of a job with privacy has "
+        "a token of it."
+    )
+    yield _grants(GATE_TABLE)
+
+
+def _grants(table: tuple[Grant, ...]) -> str:
     rows: list[list[str]] = [
         [
             ", ".join(f"`{resource}`" for resource in grant.resources),
@@ -139,9 +149,9 @@ def _permissions() -> Iterator[str]:
             ", ".join(where.value for where in grant.where),
             grant.why,
         ]
-        for grant in TABLE
+        for grant in table
     ]
-    yield _table(["resources", "verbs", "namespaces", "why"], rows)
+    return _table(["resources", "verbs", "namespaces", "why"], rows)
 
 
 def _table(head: list[str], rows: Any) -> str:

@@ -102,7 +102,7 @@ def test_the_reader_pod_is_admitted_where_pods_are_restricted(
 def test_an_owner_can_apply_what_is_printed(namespace: str, kubectl: Callable[..., Any]) -> None:
     text = manifests(namespace, "hanse-system")
     applied = kubectl("apply", "-f", "-", stdin=text).stdout
-    assert applied.count("created") == 2
+    assert applied.count("created") == 5
     allowed = kubectl(
         *("auth", "can-i", "create", "participations.hanse.dev", "-n", namespace),
         "--as=system:serviceaccount:hanse-system:hanse-operator",

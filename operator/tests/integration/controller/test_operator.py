@@ -203,8 +203,9 @@ def test_an_owner_admits_the_operator(site: Site, tmp_path: Path) -> None:
     assert f"hanse owner-rbac {site.banks[1]}" in str(site.job()["status"]["conditions"])
     assert not site.listed("Participation", site.banks[0])
     for manifest in owner_manifests(site.banks[1], operator_namespace=site.system):
+        group = "/api" if manifest["kind"] == "ServiceAccount" else f"/apis/{RBAC_GROUP}"
         plural = f"{manifest['kind'].lower()}s"
-        site.kube.create(f"/apis/{RBAC_GROUP}/v1/namespaces/{site.banks[1]}/{plural}", manifest)
+        site.kube.create(f"{group}/v1/namespaces/{site.banks[1]}/{plural}", manifest)
     site.started()
     site.run_clients()
     site.pod_of(site.server_job(), world.running())

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hanse.api.rbac import TABLE, Where
+from hanse.api.rbac import GATE_ACCOUNT, GATE_TABLE, TABLE, Where
 from hanse.dev.helmtest import Settings, build_objects
 from tests.integration.conftest import Kubectl
 from tests.integration.helm.conftest import Manifest, Render
@@ -53,10 +53,10 @@ def apply(http: httpx.Client, manifest: Manifest) -> None:
     assert response.status_code in (200, 201), response.text
 
 
-def allowed(http: httpx.Client, verb: str, group: str, resource: str, namespace: str) -> bool:
+def allowed(http: httpx.Client, verb: str, group: str, resource: str, namespace: str, account: str = ACCOUNT) -> bool:
     resource, _, subresource = resource.partition("/")
     asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": "x"}
-    spec = {"user": ACCOUNT, "resourceAttributes": {**asked, "namespace": namespace}}
+    spec = {"user": account, "resourceAttributes": {**asked, "namespace": namespace}}
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
     answer = http.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
     assert answer.status_code == 201, answer.text
@@ -92,6 +92,8 @@ def test_secrets_cannot_be_listed(http: httpx.Client, release: list[Manifest], n
         ("create", "", "pods/exec", OWNERS[0]),
         ("get", "", "pods/log", OWNERS[0]),
         ("patch", "hanse.dev", "federatedjobs/status", OWNERS[0]),
+        ("patch", "hanse.dev", "privacybudgets", OWNERS[0]),
+        ("delete", "hanse.dev", "privacybudgets", OWNERS[0]),
         ("create", "batch", "jobs", RELEASE),
         ("create", "rbac.authorization.k8s.io", "rolebindings", OWNERS[0]),
         ("impersonate", "", "serviceaccounts", OWNERS[0]),
@@ -101,6 +103,34 @@ def test_the_operator_may_not(
     http: httpx.Client, release: list[Manifest], verb: str, group: str, resource: str, namespace: str
 ) -> None:
     assert not allowed(http, verb, group, resource, namespace)
+
+
+GATE = f"system:serviceaccount:{OWNERS[0]}:{GATE_ACCOUNT}"
+
+
+def test_a_gate_may_do_what_its_table_says(http: httpx.Client, release: list[Manifest]) -> None:
+    asked = [(verb, g.group, resource) for g in GATE_TABLE for resource in g.resources for verb in g.verbs]
+    assert [each for each in asked if not allowed(http, *each, OWNERS[0], GATE)] == []
+    assert [each for each in asked if allowed(http, *each, OWNERS[1], GATE)] == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "group", "resource"),
+    [
+        ("get", "", "secrets"),
+        ("list", "", "secrets"),
+        ("get", "", "configmaps"),
+        ("delete", "", "configmaps"),
+        ("patch", "", "configmaps"),
+        ("create", "", "pods"),
+        ("patch", "hanse.dev", "privacybudgets"),
+        ("delete", "hanse.dev", "privacybudgets"),
+        ("create", "hanse.dev", "privacybudgets"),
+        ("get", "hanse.dev", "participations"),
+    ],
+)
+def test_a_gate_may_not(http: httpx.Client, release: list[Manifest], verb: str, group: str, resource: str) -> None:
+    assert not allowed(http, verb, group, resource, OWNERS[0], GATE)
 
 
 def test_tokens_can_be_reviewed(http: httpx.Client, release: list[Manifest]) -> None:

@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from hanse.api.rbac import Where, policy_rules
+from hanse.api.rbac import Where, gate_rules, policy_rules
 from hanse.dev.crds import KINDS
 from tests.integration.helm.conftest import CHART, NAMESPACED, Helm, Manifest, Render
 
@@ -101,6 +101,8 @@ def test_roles_are_the_table(render: Render) -> None:
         ("consortium", "hanse-operator-coordinator"): policy_rules(Where.COORDINATOR),
         ("bank-a", "hanse-operator-participant"): policy_rules(Where.PARTICIPANT),
         ("bank-b", "hanse-operator-participant"): policy_rules(Where.PARTICIPANT),
+        ("bank-a", "hanse-gate"): gate_rules(),
+        ("bank-b", "hanse-gate"): gate_rules(),
     }
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from hanse.api.rbac import TABLE, Grant, Where, grants, owner_manifests, policy_rules
+from hanse.api.rbac import GATE_TABLE, TABLE, Grant, Where, gate_rules, grants, owner_manifests, policy_rules
 
 VERBS = {"get", "list", "watch", "create", "patch", "update", "delete"}
 
 
-@pytest.mark.parametrize("grant", TABLE, ids=lambda grant: f"{grant.group}/{grant.resources[0]}")
+@pytest.mark.parametrize("grant", TABLE + GATE_TABLE, ids=lambda grant: f"{grant.group}/{grant.resources[0]}")
 def test_no_wildcard_and_known_verbs(grant: Grant) -> None:
     assert "*" not in (grant.group, *grant.resources, *grant.verbs)
     assert set(grant.verbs) <= VERBS
@@ -38,10 +38,21 @@ def test_jobs_are_only_read_in_a_participants_namespace() -> None:
 
 
 def test_an_owner_admits_the_operator() -> None:
-    role, binding = owner_manifests("bank-a", operator_namespace="hanse-system")
+    role, binding, *_ = owner_manifests("bank-a", operator_namespace="hanse-system")
     assert role["metadata"] == binding["metadata"]
     assert role["metadata"]["namespace"] == "bank-a"
     assert role["rules"] == policy_rules(Where.PARTICIPANT)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     subject = {"kind": "ServiceAccount", "name": "hanse-operator", "namespace": "hanse-system"}
     assert binding["subjects"] == [subject]
+
+
+def test_a_gate_reads_and_pays_and_nothing_else() -> None:
+    account, role, binding = owner_manifests("bank-a", operator_namespace="hanse-system")[2:]
+    assert account["automountServiceAccountToken"] is False
+    assert role["rules"] == gate_rules()
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "hanse-gate", "namespace": "bank-a"}]
+    assert account["metadata"]["name"] == role["metadata"]["name"] == binding["roleRef"]["name"] == "hanse-gate"
+    resources = {resource for grant in GATE_TABLE for resource in grant.resources}
+    assert resources == {"privacybudgets", "privacybudgets/status", "configmaps"}
+    assert "delete" not in {verb for grant in GATE_TABLE for verb in grant.verbs}
