@@ -26,16 +26,21 @@ _numbers = count(1)
 def apiserver() -> Iterator[ApiServer]:
     """The server, with the CRDs of crds/ established."""
     with servers.running() as server:
-        kubectl = str(binaries.ensure(["kubectl"])["kubectl"])
-        base = [kubectl, f"--kubeconfig={server.kubeconfig}"]
-        # Server-side: a client-side apply would have to keep each CRD in an annotation.
-        subprocess.run([*base, "apply", "--server-side", "-f", str(ROOT / "crds")], check=True, capture_output=True)
-        subprocess.run(
-            [*base, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"],
-            check=True,
-            capture_output=True,
-        )
+        install_crds(server)
         yield server
+
+
+def install_crds(server: ApiServer) -> None:
+    """Those of crds/, until they are served."""
+    kubectl = str(binaries.ensure(["kubectl"])["kubectl"])
+    base = [kubectl, f"--kubeconfig={server.kubeconfig}"]
+    # Server-side: a client-side apply would have to keep each CRD in an annotation.
+    subprocess.run([*base, "apply", "--server-side", "-f", str(ROOT / "crds")], check=True, capture_output=True)
+    subprocess.run(
+        [*base, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"],
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.fixture

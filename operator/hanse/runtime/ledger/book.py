@@ -50,9 +50,7 @@ class Book:
 
     def write(self, event: str, now: datetime, **payload: Any) -> None:
         """Append an event, durably, then apply it. Within `locked` only."""
-        line = {"event": event, "at": now.isoformat(), **payload}
-        self._lines.append(line)
-        self._apply(line)
+        self._apply(self._lines.append({"event": event, "at": now.isoformat(), **payload}))
 
     def _apply(self, line: Json) -> None:
         try:

@@ -70,15 +70,15 @@ class Lines:
         self._check_second()
         return found
 
-    def append(self, event: Json) -> None:
-        """Write one line, durably. Needs the lock, and a read before.
+    def append(self, event: Json) -> Json:
+        """Write one line, durably; the line as `read` would give it. Needs the lock, and a read before.
 
         Raises:
             LedgerUnavailable: it could not be written.
         """
         made = {"number": self.position.number + 1, "previous": self.position.head, **event}
-        made["hash"] = _hash(made)
-        line = json.dumps(made, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        told = _hash(made)
+        line = json.dumps({**made, "hash": told}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
         try:
             fresh = not self._path.exists()
             with self._path.open("r+b" if not fresh else "xb") as file:
@@ -91,8 +91,9 @@ class Lines:
                 sync_directory(self._path.parent)
         except OSError as error:
             raise LedgerUnavailable(f"ledger {self._path}: {error.strerror}") from error
-        self.position = Position(self.position.offset + len(line), made["number"], made["hash"])
+        self.position = Position(self.position.offset + len(line), made["number"], told)
         self._keep_second()
+        return made
 
     def _new_lines(self) -> Iterator[bytes]:
         try:
