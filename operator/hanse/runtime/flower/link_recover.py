@@ -10,7 +10,10 @@ not read), so whatever else was delivered to the node and has no reply is lost:
 * not taken by the gate that pulls: it was lost on the way, nobody has seen it. It is handed out again.
 
 A node whose process was killed is online for two more heartbeat intervals, in which Flower refuses its activation. The
-request is signed with the node's key, so the successor is let in at once; the last one counts.
+request is signed with the node's key, so the successor is let in at once.
+
+One key is one gate: two that live at the same time (a pod on a node that was only thought dead) would each take the
+other's message for lost; it is answered with the error reply, not worked on twice by one of them.
 
 Both sit behind Flower's own authentication of the node. Installed by `link_main`, tested in
 `operator/tests/contract/runtime/gate/test_lost_messages.py`.

@@ -4,12 +4,11 @@ Called by `server_app` with the real fleet and clock, by the tests with fakes. K
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-
-import numpy as np
 
 from hanse.api.conditions import Reason
 from hanse.api.exitcodes import ExitCode
@@ -30,11 +29,13 @@ from hanse.runtime.flower.rounds_fleet import (
     RunFailedError,
 )
 from hanse.runtime.flower.rounds_gather import Gathering
+from hanse.runtime.flower.rounds_private import PrivateQuestions, metrics_of
 from hanse.runtime.flower.rounds_report import Reporter, round_record
 from hanse.runtime.flower.rounds_state import RunState, checkpoint_file
+from hanse.runtime.flower.rounds_updates import Intake, finite, metric_refusal, size
 from hanse.runtime.lost import read_lost
 
-#: What the app or its data cause: asking again with the same model most likely brings the same.
+#: What the app, its data or an exhausted budget cause: asking again with the same model brings the same.
 _APP_CAUSED: Final = frozenset(
     {
         Reason.APP_ERROR,
@@ -42,6 +43,14 @@ _APP_CAUSED: Final = frozenset(
         Reason.NON_FINITE_METRIC,
         Reason.UPDATE_MISMATCH,
         Reason.DATASET_INVALID,
+        Reason.NOT_ALLOWED_IN_REPLY,
+        Reason.INITIAL_MODEL_MISMATCH,
+        Reason.STEP_TOO_LARGE,
+        Reason.ALREADY_RELEASED,
+        Reason.BUDGET_NOT_RESERVED,
+        Reason.BUDGET_EXHAUSTED,
+        Reason.BUDGET_DAMAGED,
+        Reason.DATASET_MOVED,
     }
 )
 #: So many repetitions in a row that fail for such causes alone end the job before startTimeoutSeconds are over.
@@ -63,6 +72,9 @@ class Federation:
         self.state = RunState(self.config.job.uid, build_strategy(self.config.aggregation))
         lost = partial(read_lost, self.paths)
         self.gathering = Gathering(self.config, self.fleet, self.clock, self.reporter, lost)
+        self.intake = Intake(self.config)
+        plan = self.config.privacy
+        self.private = None if plan is None else PrivateQuestions(plan, self.gathering)
 
     def run(self) -> Reason:
         """All rounds and the model file; Completed or StoppedByMetric. Raises RunFailedError and DrainedError."""
@@ -109,18 +121,25 @@ class Federation:
 
     def _initialise(self) -> None:
         """Initial model from the first participant that has one, then federated statistics if the app wants them."""
-        answer = self._ask_initial()
-        app = answer.records.get("app", {})
-        if not answer.arrays or not _finite(answer.arrays):
+        arrays, app = self._first_model()
+        if not arrays or not finite(arrays):
             raise RunFailedError(
                 ExitCode.SERVER_APP_FAILED,
                 "the app's initial model is empty or not finite: check @app.query('initial')",
             )
-        self.state.arrays = answer.arrays
+        self.state.arrays = arrays
         self.state.model_metadata = str(app.get("model", ""))
-        if app.get("statistics"):
+        if self.private is not None:
+            self.state.statistics = self.private.statistics(app)
+        elif app.get("statistics"):
             self.state.statistics = self.gathering.statistics()
         self.state.save(self._checkpoint)
+
+    def _first_model(self) -> tuple[Arrays, Mapping[str, Any]]:
+        if self.private is not None:
+            return self.private.initial()
+        answer = self._ask_initial()
+        return answer.arrays or {}, answer.records.get("app", {})
 
     def _ask_initial(self) -> Answer:
         hopeless: set[int] = set()
@@ -150,7 +169,7 @@ class Federation:
         started = self.clock.monotonic()
         self.reporter.update(phase="Running", round_started_at=self.clock.now())
         seed = int(self.state.random.integers(0, 2**31))
-        present, updates, reasons, arrays = self._train(number, seed)
+        present, updates, reasons, arrays, sent = self._train(number, seed)
         metrics = self._evaluate(number, seed, present, arrays, reasons)
         in_it = {update.participant for update in updates}
         missing = [name for name in self.gathering.names(self.gathering.everyone) if name not in in_it]
@@ -162,35 +181,39 @@ class Federation:
             seconds=self.clock.monotonic() - started,
             metrics=metrics,
             digest=arrays_digest(arrays),
+            sent=sent,
         )
         self.state.close_round(record, arrays, [update.participant for update in updates])
 
-    def _train(self, number: int, seed: int) -> tuple[list[int], list[Update], dict[str, str], Arrays]:
+    def _train(self, number: int, seed: int) -> tuple[list[int], list[Update], dict[str, str], Arrays, int]:
         """Repeat until there are a quorum of updates and a finite aggregate of them."""
         hopeless = 0
         while True:
-            present = self.gathering.present(self.state.statistics)
+            # A private job's late participants are not asked for statistics: each answer would cost them.
+            present = self.gathering.present(None if self.private else self.state.statistics)
             config = self._config(number, seed) | self.state.strategy.train_config()
             answers = self._ask(TRAIN, number, self.state.arrays, config, present)
-            failures = {i: self._refusal(answers[i], self.state.arrays) for i in present}
-            good = [i for i in present if failures[i] is None]
-            reasons = self._note({i: r for i, r in failures.items() if r is not None}, good)
+            taken = {i: self.intake.take(i, answers[i], number, self.state.arrays) for i in present}
+            failures = {i: found for i, found in taken.items() if isinstance(found, Reason)}
+            updates = [found for found in taken.values() if isinstance(found, Update)]
+            good = [i for i in present if i not in failures]
+            reasons = self._note(failures, good)
             if self.config.on_dropout == "Fail" and len(good) < len(self.gathering.everyone):
                 self.gathering.drop(frozenset(good))
             if len(good) >= self.config.quorum:
-                updates = [self._update(i, answers[i]) for i in good]
                 try:
-                    arrays = self.state.strategy.aggregate(self.state.arrays, updates)
-                    if not _finite(arrays):
+                    shared = self.intake.shared(self.state.arrays)
+                    arrays = self.state.arrays | self.state.strategy.aggregate(shared, updates)
+                    if not finite(arrays):
                         raise AggregationError("the aggregate is not finite")
                 except AggregationError as error:
                     told = f"round {number} is repeated: {error}"
                 else:
                     self.gathering.enough()
-                    return present, updates, reasons, arrays
+                    return present, updates, reasons, arrays, sum(size(answers[i]) for i in good)
             else:
                 told = f"round {number} is repeated, {len(good)} updates"
-            causes = {r for r in failures.values() if r is not None}
+            causes = set(failures.values())
             hopeless = hopeless + 1 if len(present) >= self.config.quorum and causes <= _APP_CAUSED else 0
             if hopeless >= _HOPELESS_REPEATS and self.config.on_dropout == "SkipRound":
                 raise RunFailedError(ExitCode.QUORUM_LOST, f"{told}: {_told(reasons)}")
@@ -200,19 +223,23 @@ class Federation:
     def _evaluate(
         self, number: int, seed: int, present: list[int], arrays: Arrays, reasons: dict[str, str]
     ) -> dict[str, float]:
-        """Record-weighted means of the participants' metrics; whose reply is refused is named in `reasons`."""
+        """Metrics over all participants; whose reply is refused is named in `reasons`. None where none are released."""
+        if self.private is not None and not self.private.plan.evaluates(number):
+            return {}
         answers = self._ask(EVALUATE, number, arrays, self._config(number, seed), present)
-        told: list[tuple[dict[str, float], int]] = []
+        told: list[Answer] = []
         failures: dict[int, Reason] = {}
         for index in present:
             answer = answers[index]
-            if (failure := answer.failure or _metric_refusal(answer)) is not None:
+            if (failure := answer.failure or metric_refusal(answer)) is not None:
                 failures[index] = failure
             else:
-                told.append((_scalars(answer), int(answer.metrics[NUM_EXAMPLES])))
+                told.append(answer)
         for name, reason in self._note(failures, []).items():
             reasons.setdefault(name, reason)
-        return weighted_mean(told)
+        if self.private is not None:
+            return metrics_of(told)
+        return weighted_mean([(_scalars(a), int(a.metrics[NUM_EXAMPLES])) for a in told])
 
     def _config(self, number: int, seed: int) -> Config:
         return {"server-round": number, "round-seed": seed}
@@ -235,25 +262,6 @@ class Federation:
         self.reporter.reasons.update({i: str(r) for i, r in failures.items()})
         return {self.gathering.names([i])[0]: str(r) for i, r in failures.items()}
 
-    def _refusal(self, answer: Answer, current: Arrays) -> Reason | None:
-        """Why an update is not taken. The gate has checked the same; the server does not rely on it."""
-        if answer.failure is not None:
-            return answer.failure
-        arrays = answer.arrays or {}
-        if arrays.keys() != current.keys():
-            return Reason.UPDATE_MISMATCH
-        if any(arrays[n].shape != a.shape or arrays[n].dtype != a.dtype for n, a in current.items()):
-            return Reason.UPDATE_MISMATCH
-        if not _finite(arrays):
-            return Reason.NON_FINITE_UPDATE
-        return _metric_refusal(answer)
-
-    def _update(self, index: int, answer: Answer) -> Update:
-        assert answer.arrays is not None
-        # In the model's order of names: apps may take arrays by position.
-        arrays = {name: answer.arrays[name] for name in self.state.arrays}
-        return Update(self.gathering.names([index])[0], arrays, int(answer.metrics[NUM_EXAMPLES]))
-
     # -- the end
 
     def _write_model(self) -> None:
@@ -272,22 +280,8 @@ class Federation:
         self.reporter.model = model
 
 
-def _finite(arrays: Arrays) -> bool:
-    return all(bool(np.isfinite(a).all()) for a in arrays.values() if np.issubdtype(a.dtype, np.inexact))
-
-
 def _scalars(answer: Answer) -> dict[str, float]:
     return {n: float(v) for n, v in answer.metrics.items() if isinstance(v, int | float)}
-
-
-def _metric_refusal(answer: Answer) -> Reason | None:
-    count = answer.metrics.get(NUM_EXAMPLES)
-    if not isinstance(count, int | float) or count < 0:
-        return Reason.UPDATE_MISMATCH
-    values: list[Any] = []
-    for value in answer.metrics.values():
-        values.extend(value if isinstance(value, list) else [value])
-    return None if np.isfinite(np.asarray(values, np.float64)).all() else Reason.NON_FINITE_METRIC
 
 
 def _told(reasons: dict[str, str]) -> str:

@@ -102,6 +102,7 @@ def round_record(
     seconds: float,
     metrics: dict[str, float],
     digest: str | None,
+    sent: int | None = None,
 ) -> RoundRecord:
     """A finished round within the API's bounds: ten names, sixteen metrics, numbers as strings."""
     return RoundRecord(
@@ -112,6 +113,7 @@ def round_record(
         seconds=f"{seconds:.3f}",
         metrics={name[:63]: decimal_text(value) for name, value in list(metrics.items())[:16]},
         model_digest=digest,
+        bytes=sent,
     )
 
 
