@@ -79,7 +79,7 @@ def _statistics(config: ClientConfig, plan: PrivacyPlan, records: int) -> Histog
     schema = config.dataset.schema_
     if schema is None or not schema.ranges:
         raise BadPlan("the owner has declared no ranges of the features")
-    return statistics_histograms(len(schema.ranges), plan.statistics.bins, plan.unit, records)
+    return statistics_histograms(len(schema.features or schema.ranges), plan.statistics.bins, plan.unit, records)
 
 
 def _evaluation(plan: PrivacyPlan, records: int) -> Histograms | None:

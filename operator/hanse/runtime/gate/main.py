@@ -62,9 +62,13 @@ def _run(paths: Paths, config: ClientConfig) -> int:
 def _filter(config: ClientConfig, paths: Paths) -> "Filter":
     from hanse.runtime.gate.filter import open_filter
 
-    if config.privacy is None:
+    if config.privacy is None and config.compression is None:
         return open_filter(config, paths.state)
-    # Codec, noise and ledger: only a private job's gate pays for them.
+    # Codec, noise and ledger: only the gates of such jobs pay for them.
+    if config.privacy is None:
+        from hanse.runtime.gate.compressed import CompressedFilter
+
+        return CompressedFilter(config, paths.state)
     from hanse.runtime.gate.build import private_filter
 
     return private_filter(config, config.privacy, paths)

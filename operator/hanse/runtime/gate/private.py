@@ -200,9 +200,14 @@ class PrivateFilter:
         """A release as records: the same names, shapes and sizes every time."""
         metrics = RecordView(RecordKind.METRICS, values={NUM_EXAMPLES: self._parts.records})
         if kind is ReleaseKind.TRAIN:
-            return {UPDATE: _arrays({GRID: view_of(np.frombuffer(payload, np.uint8))}), "metrics": metrics}
+            return update_record(payload) | {"metrics": metrics}
         counts = self._histograms(kind).unpack(payload)
         return {HISTOGRAMS: _arrays({n: view_of(a) for n, a in counts.items()}), "metrics": metrics}
+
+
+def update_record(payload: bytes) -> dict[str, RecordView]:
+    """The bytes of an update as the one array that the server decodes."""
+    return {UPDATE: _arrays({GRID: view_of(np.frombuffer(payload, np.uint8))})}
 
 
 def _arrays(arrays: dict[str, ArrayView]) -> RecordView:
