@@ -1,62 +1,45 @@
 """What the gate alone guarantees: the enforced epsilon of a Record plan."""
 
-import math
-
 import pytest
 
-from hanse.dp import UnknownRelease, enforced_epsilon, epsilon, plan_rdp
+from hanse.dp import enforced_epsilon, epsilon, plan_rdp
+from hanse.runtime.codec import Demand, choose
 
-from .plans import plan
+from .plans import DELTA, plan
 
 
-def test_it_is_at_least_the_exact_epsilon_of_the_gates_gaussian_and_close() -> None:
-    """One round, z = 2, a gate clip of one record's: replacing moves by 2C, so the multiplier is 1."""
+@pytest.mark.parametrize("multiplier", [0.01, 0.1, 1.0, 5.0])
+def test_it_is_above_the_exact_epsilon_of_the_gates_gaussian_and_close(multiplier: float) -> None:
+    """Balle and Wang 2018, arXiv:1805.06530: the analytic Gaussian mechanism."""
     from dp_accounting import get_epsilon_gaussian
 
-    made = plan("Record", 1, noise_multiplier="2", records=20)
-    assert made.expected_batch == 1
-    exact = get_epsilon_gaussian(1.0, 1e-5)
-    assert exact < enforced_epsilon(made, 1.0) < exact * 1.2
+    exact = get_epsilon_gaussian(multiplier, DELTA)
+    assert exact < enforced_epsilon([multiplier], DELTA) < exact * 1.2
 
 
-def test_rounds_and_attempts_compose() -> None:
-    """16 rounds at z = 8 are one at z = 2; so are 4 rounds of 4 attempts."""
-    one = enforced_epsilon(plan("Record", 1, noise_multiplier="2"), 1.0)
-    assert enforced_epsilon(plan("Record", 16, noise_multiplier="8"), 1.0) == pytest.approx(one)
-    assert enforced_epsilon(plan("Record", 4, noise_multiplier="8", max_attempts=4), 1.0) == pytest.approx(one)
-
-
-def test_it_grows_with_the_gates_clip_and_is_scale_free() -> None:
-    made = plan("Record", 10)
-    assert enforced_epsilon(made, 1.0) < enforced_epsilon(made, 400.0)
-    wide = made.model_copy(update={"clip": "10"})
-    assert enforced_epsilon(wide, 4000.0) == pytest.approx(enforced_epsilon(made, 400.0))
+def test_releases_compose() -> None:
+    """16 releases at 4 z are one at z."""
+    assert enforced_epsilon([4.0] * 16, DELTA) == pytest.approx(enforced_epsilon([1.0], DELTA))
+    assert enforced_epsilon([], DELTA) == 0
 
 
 def test_a_huge_loss_is_nearly_rho() -> None:
     """No overflow, and no factor 2 from orders that stop at 2."""
-    made = plan("Record", 1, noise_multiplier="1")
-    rho = (2 * 1e6) ** 2 / 2
-    assert rho < enforced_epsilon(made, 1e6) < rho * 1.001
+    rho = 1e12 / 2
+    assert rho < enforced_epsilon([1e-6], DELTA) < rho * 1.001
 
 
-def test_it_is_far_above_the_records_epsilon() -> None:
+def test_for_the_gates_own_grid_it_is_far_above_the_records_epsilon() -> None:
+    """What the codec enforces: at least the noise for one record over twice the whole batch's clip."""
     made = plan("Record", 100)
-    assert enforced_epsilon(made, float(made.expected_batch or 0)) > 1000 * epsilon(plan_rdp(made), 1e-5)
+    noise = float(made.noise_multipliers[0])
+    demand = Demand("Record", 1.0, noise, lanes=2000, bits=32, releases=100, expected_batch=made.expected_batch or 1)
+    multiplier = choose(demand).enforced_multiplier
+    assert multiplier >= noise / (2 * (made.expected_batch or 1))
+    assert enforced_epsilon([multiplier] * 100, DELTA) > 1000 * epsilon(plan_rdp(made), DELTA)
 
 
-def test_histograms_need_the_records_and_count() -> None:
-    made = plan("Record", 3, statistics={"epsilon_share": "0.1"})
-    with pytest.raises(ValueError, match="records"):
-        enforced_epsilon(made, 10.0)
-    bare = enforced_epsilon(made.model_copy(update={"statistics": None}), 10.0)
-    assert made.statistics is not None
-    alone = (math.sqrt(2) * 8000 / float(made.statistics.noise_multiplier)) ** 2 / 2
-    assert enforced_epsilon(made, 10.0, records=8000) > max(bare, alone)
-
-
-def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(UnknownRelease):
-        enforced_epsilon(plan("Silo"), 1.0)
-    with pytest.raises(ValueError, match="clip"):
-        enforced_epsilon(plan("Record"), 0.5)
+@pytest.mark.parametrize("multiplier", [0.0, -1.0, float("nan")])
+def test_what_makes_no_sense_is_refused(multiplier: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        enforced_epsilon([multiplier], DELTA)
