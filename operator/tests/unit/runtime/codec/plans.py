@@ -27,7 +27,7 @@ def plan(
         sample_rate="0.1" if record else None,
         expected_batch=batch if record else None,
         max_attempts=attempts,
-        noise_multipliers=[repr(value) for value in multipliers or (1.0,)],
+        noise_multipliers=[repr(round(value, 9)) for value in multipliers or (1.0,)],
     )
 
 
