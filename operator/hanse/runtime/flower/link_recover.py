@@ -13,7 +13,7 @@ A node whose process was killed is online for two more heartbeat intervals, in w
 request is signed with the node's key, so the successor is let in at once.
 
 One key is one gate: two that live at the same time (a pod on a node that was only thought dead) would each take the
-other's message for lost; it is answered with the error reply, not worked on twice by one of them.
+other's message for lost. It gets the error reply, and the reply that comes after it is ignored.
 
 Both sit behind Flower's own authentication of the node. Installed by `link_main`, tested in
 `operator/tests/contract/runtime/gate/test_lost_messages.py`.

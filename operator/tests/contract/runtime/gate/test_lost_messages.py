@@ -54,8 +54,12 @@ def driver(rig: Rig) -> Iterator[Driver]:
     driver.close()
 
 
+def _client(rig: Rig, index: int, **config: Any) -> ClientPod:
+    return ClientPod(rig, index, {"server_address": f"localhost:{rig.config.server_port}", "config": config})
+
+
 def _pod(rig: Rig, driver: Driver, index: int, **config: Any) -> ClientPod:
-    pod = ClientPod(rig, index, {"server_address": f"localhost:{rig.config.server_port}", "config": config})
+    pod = _client(rig, index, **config)
     pod.start()
     wait_for(lambda: driver.nodes[index] in driver.grid.get_node_ids(), "the node to be online", 120)
     assert driver.train(index)[0].has_content()
@@ -165,6 +169,29 @@ def test_a_stranger_with_a_certificate_cannot_answer_for_another_node(rig: Rig, 
     link._node.node_id = driver.nodes[2]
     with pytest.raises(Exception, match="401"):
         link.pull("unknown")
+
+
+def test_a_server_pod_that_is_replaced_in_mid_round_goes_on_with_the_gates_that_were_there(tmp_path: Path) -> None:
+    """All its processes die at once, both gates have a message in their hands; no round may wait for its time-out."""
+    rounds, app = 5, "hanse.runtime.apps.counting:app"
+    with Rig(tmp_path, 2, {"rounds": rounds, "round_timeout_seconds": 900, "client_app": app}) as rig:
+        for program in ("superlink", "front", "server"):
+            rig.start_program(program, f"hanse.runtime.{program}", POD_NAME="pod-1")
+        pods = [_client(rig, i, fail="slow", seconds="2") for i in range(2)]
+        for pod in pods:
+            pod.start()
+        wait_for(lambda: (p := rig.progress()) is not None and p.completed >= 2, "round 2", 150)
+        taken = [pod.taken() for pod in pods]
+        wait_for(lambda: all(pod.taken() != t for pod, t in zip(pods, taken, strict=True)), "the next messages")
+        for program in ("server", "superlink", "front"):
+            rig.kill(program)
+        for program in ("superlink", "front", "server"):
+            rig.start_program(program, f"hanse.runtime.{program}", POD_NAME="pod-2")
+        assert rig.wait_exit("server", SOON) == ExitCode.COMPLETE, rig.log("server")
+        progress = rig.progress()
+        assert progress is not None
+        assert sorted((r.number, r.contributed) for r in progress.rounds) == [(n, 2) for n in range(1, rounds + 1)]
+        assert [pod.wait(pod.trainer) for pod in pods] == [ExitCode.COMPLETE] * 2
 
 
 def test_a_reply_to_a_former_server_is_dropped_and_the_next_run_served(tmp_path: Path) -> None:
