@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,10 +12,13 @@ from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
+from hanse.api.planhash import canonical_hash
+from hanse.api.privacy import PrivacyPlan
 from hanse.api.runconfig import ClientConfig, ClientDataset, RunConfig, ServerParticipant
 from hanse.cli.localpki import LocalCA
 from hanse.cli.rundir import Identity, RunDirectory
 from hanse.pki.certificates import Pair
+from hanse.pki.identity import new_identity
 from hanse.pki.nodekeys import NodeKey, new_node_key
 
 MODEL_FILE: Final = "model.safetensors"
@@ -28,6 +32,16 @@ class Member:
     index: int
     owner: ParticipantSpec
     data: Path
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """One participant's privacy plan and where its releases are charged."""
+
+    plan: PrivacyPlan
+    plan_hash: str
+    population: str
+    ledger: Path
 
 
 def free_port() -> int:
@@ -45,11 +59,13 @@ def lay_out(
     output: Path,
     *,
     port: int,
+    privacy: Mapping[str, Privacy] | None = None,
 ) -> RunConfig:
     """Write every file that the programs read, with new keys. `port` is SuperLink's, on loopback.
 
-    There is no front: it keeps strangers out of a pod, and here nobody else reaches the port.
+    There is no front: it keeps strangers out of a pod, and here nobody else reaches the port. `privacy` by participant.
     """
+    privacy = privacy or {}
     spec = _with_local_paths(spec, output)
     job = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
     authority = LocalCA()
@@ -58,19 +74,32 @@ def lay_out(
     _directories(server)
     _link(server.output, output)
     _write_tls(server, authority.certificate, authority.server(job.name, job.namespace))
-    participants = [
-        ServerParticipant(name=m.participant.name, index=m.index, public_key=k.public)
-        for m, k in zip(members, keys, strict=True)
-    ]
+    address = f"127.0.0.1:{port}"
+    clients = [_client_config(job, spec, m, len(members), address, privacy.get(m.participant.name)) for m in members]
+    participants = [_server_participant(c, k.public) for c, k in zip(clients, keys, strict=True)]
+    batches = [c.privacy.expected_batch for c in clients if c.privacy is not None and c.privacy.expected_batch]
+    clients = [c.model_copy(update={"smallest_batch": min(batches, default=None)}) for c in clients]
+    plan = next((each.plan.model_copy(update={"expected_batch": None}) for each in privacy.values()), None)
     config = RunConfig.from_spec(spec, job, participants, output_path=MODEL_FILE).model_copy(
-        update={"superlink_port": port}
+        update={"superlink_port": port, "privacy": plan}
     )
     server.run_config.write_text(config.model_dump_json(by_alias=True, exclude_none=True))
-    address = f"127.0.0.1:{port}"
-    for member, key in zip(members, keys, strict=True):
-        client = _client_config(job, spec, member, len(members), address)
+    for member, client, key in zip(members, clients, keys, strict=True):
         _lay_out_client(directory, member, client, key, authority)
+        if (found := privacy.get(member.participant.name)) is not None:
+            _lay_out_privacy(directory, member, client, found)
     return config
+
+
+def _server_participant(client: ClientConfig, public_key: str) -> ServerParticipant:
+    return ServerParticipant(
+        name=client.participant,
+        index=client.index,
+        public_key=public_key,
+        records=client.dataset.records,
+        expected_batch=client.privacy.expected_batch if client.privacy is not None else None,
+        plan_hash=client.plan_hash,
+    )
 
 
 def _with_local_paths(spec: FederatedJobSpec, output: Path) -> FederatedJobSpec:
@@ -83,8 +112,11 @@ def _with_local_paths(spec: FederatedJobSpec, output: Path) -> FederatedJobSpec:
     return spec.model_copy(update={"app": spec.app.model_copy(update={"config": config})})
 
 
-def _client_config(job: JobRef, spec: FederatedJobSpec, member: Member, count: int, address: str) -> ClientConfig:
+def _client_config(
+    job: JobRef, spec: FederatedJobSpec, member: Member, count: int, address: str, privacy: Privacy | None
+) -> ClientConfig:
     dataset = member.owner.dataset(member.participant.dataset)
+    initial = spec.app.initial_model
     return ClientConfig(
         job=job,
         participant=member.participant.name,
@@ -94,8 +126,19 @@ def _client_config(job: JobRef, spec: FederatedJobSpec, member: Member, count: i
         client_app=spec.app.client_app,
         config=spec.app.config,
         dataset=ClientDataset(
-            name=member.participant.dataset, path=member.data.name, schema_=dataset.schema_ if dataset else None
+            name=member.participant.dataset,
+            path=member.data.name,
+            records=dataset.records if dataset else None,
+            schema_=dataset.schema_ if dataset else None,
         ),
+        plan_hash=privacy.plan_hash if privacy else canonical_hash({"uid": job.uid, "name": member.participant.name}),
+        privacy=privacy.plan if privacy else None,
+        population=privacy.population if privacy else None,
+        compression=spec.compression,
+        personal_layers=spec.app.personal_layers,
+        initial_seed=initial.seed if initial is not None else 0,
+        aggregation=spec.aggregation,
+        ledger="File",
     )
 
 
@@ -113,6 +156,21 @@ def _lay_out_client(
     _private(gate.tls / "node.key", key.private)
     trainer.data.mkdir(parents=True, exist_ok=True)
     _link(trainer.data / member.data.name, member.data.resolve())
+
+
+def _lay_out_privacy(directory: RunDirectory, member: Member, config: ClientConfig, privacy: Privacy) -> None:
+    """What the gate of a private job has beside the others: ledger, identity, data's digest, a model without data."""
+    name = member.participant.name
+    gate, check = directory.gate(member.index, name), directory.check(member.index, name)
+    _directories(check)
+    check.check_config.write_text(config.check().model_dump_json(by_alias=True, exclude_none=True))
+    check.initial.mkdir(parents=True, exist_ok=True)
+    _link(gate.initial, check.initial)
+    _link(gate.ledger, privacy.ledger)
+    gate.data.mkdir(parents=True, exist_ok=True)
+    _link(gate.data / member.data.name, member.data.resolve())
+    gate.identity_key.parent.mkdir(parents=True, exist_ok=True)
+    _private(gate.identity_key, new_identity().private)
 
 
 def _directories(paths: Paths, shared: Path | None = None) -> None:

@@ -2,23 +2,27 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
+from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
 from hanse.api.exitcodes import ExitCode, reason_for
 from hanse.api.job import FederatedJobSpec
+from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.progress import ModelFile, Progress
 from hanse.cli.errors import RunFailed
-from hanse.cli.layout import Member, free_port, lay_out
+from hanse.cli.layout import Member, Privacy, free_port, lay_out
+from hanse.cli.localprivacy import Ledgers, default_ledger, report, resolve_all
 from hanse.cli.manifests import Manifest
 from hanse.cli.processes import Exit, Processes
-from hanse.cli.programs import programs
-from hanse.cli.rundir import RunDirectory, open_directory
+from hanse.cli.programs import first_models, programs
+from hanse.cli.rundir import Identity, RunDirectory, open_directory
 from hanse.cli.screen import Screen
 from hanse.cli.view import Member as MemberView
 from hanse.cli.view import View, from_progress
@@ -45,6 +49,8 @@ class LocalJob:
     output: Path
     app_path: tuple[Path, ...] = ()
     resume: bool = False
+    budgets: Mapping[tuple[str, str], PrivacyBudgetSpec] = field(default_factory=dict)
+    ledger: Path = field(default_factory=default_ledger)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Result:
 
     view: View
     model: ModelFile | None
+    privacy: tuple[str, ...] = ()
 
 
 @dataclass
@@ -119,14 +126,37 @@ class _Watch:
 
 
 def run_job(job: LocalJob, screen: Screen) -> Result:
-    """Run to the end. Raises `RunFailed`; leaves no process behind in any case."""
+    """Run to the end. Raises `RunFailed`; leaves no process and no reservation behind in any case."""
     spec, manifest = job.manifest.spec, job.manifest
     identity = open_directory(job.directory.path, manifest.namespace, manifest.name, spec, resume=job.resume)
-    lay_out(job.directory, identity, spec, job.members, job.output, port=free_port())
+    reserved = resolve_all(spec, job.members, identity.uid)
+    if not reserved:
+        return _run(job, identity, screen, {})
+    ledgers = Ledgers(job.ledger)
+    ref = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
+    ledgers.reserve(ref, reserved, job.budgets)
+    privacy = {
+        each.participant: Privacy(each.plan, each.plan_hash, each.population, ledgers.of(each.namespace))
+        for each in reserved
+    }
+    told: tuple[str, ...] = ()
+    try:
+        result = _run(job, identity, screen, privacy)
+        told = tuple(report(reserved, ledgers.accounts(reserved)))
+    finally:
+        ledgers.settle(reserved)
+    return replace(result, privacy=told)
+
+
+def _run(job: LocalJob, identity: Identity, screen: Screen, privacy: Mapping[str, Privacy]) -> Result:
+    spec, manifest = job.manifest.spec, job.manifest
+    lay_out(job.directory, identity, spec, job.members, job.output, port=free_port(), privacy=privacy)
     members = tuple(MemberView(m.participant.name) for m in job.members)
     screen.show(View(manifest.name, "Starting", total=spec.rounds, members=members))
     deadline = time.monotonic() + spec.active_deadline_seconds if spec.active_deadline_seconds else None
     with Processes(grace_seconds=_DRAIN_SECONDS) as processes:
+        if privacy:
+            _make_first_models(job, identity, processes)
         for program in programs(job.directory, identity, job.members, job.app_path):
             processes.start(program)
         watch = _Watch(job, processes, screen)
@@ -138,6 +168,24 @@ def run_job(job: LocalJob, screen: Screen) -> Result:
             # Every trainer ends by itself once the end-of-job message has reached its gate.
             processes.wait([f"{m.participant.name}/trainer" for m in job.members], _FAREWELL_SECONDS)
     return _ended(watch, code)
+
+
+def _make_first_models(job: LocalJob, identity: Identity, processes: Processes) -> None:
+    """Where there is no data, as the init container does. Raises RunFailed."""
+    made = first_models(job.directory, identity, job.members, job.app_path)
+    for program in made:
+        processes.start(program)
+    while any(processes.running(program.name) for program in made):
+        time.sleep(_TICK_SECONDS)
+    for ended in processes.poll():
+        if ended.code != 0:
+            name = ended.name.split("/")[0]
+            index = next(m.index for m in job.members if m.participant.name == name)
+            log = job.directory.check(index, name).termination_log
+            text = log.read_text(errors="replace").strip() if log.is_file() else ""
+            words = text.splitlines()[-1] if text else f"it ended with {ended.code}"
+            step = f"The logs are in {job.directory.logs}."
+            raise RunFailed(reason_for(ended.code), f"{name}: no first model: {words}", ended.code, step)
 
 
 def _ended(watch: _Watch, code: int) -> Result:

@@ -66,6 +66,12 @@ def run(
     keep: Annotated[bool, typer.Option("--keep", help="Keep state, checkpoint and logs after success too.")] = False,
     resume: Annotated[Path | None, typer.Option(help="Go on from the checkpoint in a kept run directory.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private jobs: directory of the owners' ledgers [default: hanse/ledger in your data directory]."
+        ),
+    ] = None,
 ) -> None:
     """Run a job on this machine, without Kubernetes: the same manifests, the same programs, on loopback.
 
@@ -76,7 +82,7 @@ def run(
     from hanse.cli.runcommand import RunOptions
     from hanse.cli.runcommand import run as run_locally
 
-    run_locally(RunOptions(files, data or [], job, rounds, output, app_path or [], keep, verbose, resume), out)
+    run_locally(RunOptions(files, data or [], job, rounds, output, app_path or [], keep, verbose, resume, ledger), out)
 
 
 @app.command()

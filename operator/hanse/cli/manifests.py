@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic.config import ConfigDict
 
 from hanse.api import names
+from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.job import FederatedJobSpec
 from hanse.api.meta import LABEL_PATTERN, ShortName
 from hanse.api.participant import ParticipantSpec
@@ -58,6 +59,7 @@ class Manifests:
     jobs: tuple[Manifest[FederatedJobSpec], ...]
     participants: tuple[Manifest[ParticipantSpec], ...]
     others: tuple[str, ...]
+    budgets: tuple[Manifest[PrivacyBudgetSpec], ...] = ()
 
     def owners(self) -> dict[tuple[str, str], ParticipantSpec]:
         """Participants by (namespace, name)."""
@@ -85,6 +87,7 @@ def load(paths: Sequence[Path]) -> Manifests:
     problems: list[Problem] = []
     jobs: list[Manifest[FederatedJobSpec]] = []
     participants: list[Manifest[ParticipantSpec]] = []
+    budgets: list[Manifest[PrivacyBudgetSpec]] = []
     others: list[str] = []
     for document in read_documents(paths):
         for item in _objects(document, problems):
@@ -93,12 +96,14 @@ def load(paths: Sequence[Path]) -> Manifests:
                 jobs.append(job)
             elif kind == "Participant" and (owner := _object(item, kind, ParticipantSpec, problems)):
                 participants.append(owner)
-            elif kind not in ("FederatedJob", "Participant"):
+            elif kind == "PrivacyBudget" and (budget := _object(item, kind, PrivacyBudgetSpec, problems)):
+                budgets.append(budget)
+            elif kind not in ("FederatedJob", "Participant", "PrivacyBudget"):
                 others.append(kind)
-    problems += [*_repeated(jobs), *_repeated(participants)]
+    problems += [*_repeated(jobs), *_repeated(participants), *_repeated(budgets)]
     if problems:
         raise ManifestError(problems)
-    return Manifests(tuple(jobs), tuple(participants), tuple(others))
+    return Manifests(tuple(jobs), tuple(participants), tuple(others), tuple(budgets))
 
 
 def _objects(document: Document, problems: list[Problem]) -> Iterator[Document]:

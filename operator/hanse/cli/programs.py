@@ -46,6 +46,26 @@ def programs(
     return found
 
 
+def first_models(
+    directory: RunDirectory, identity: Identity, members: list[Member], app_path: tuple[Path, ...]
+) -> list[Program]:
+    """The programs that make a private job's first model, one for each participant; they end by themselves."""
+    made = []
+    for member in members:
+        name = member.participant.name
+        paths = directory.check(member.index, name)
+        made.append(
+            Program(
+                name=f"{name}/check",
+                module="hanse.runtime.trainer",
+                arguments=("check", "--root", str(paths.root)),
+                environment=environment(os.environ, paths, name, app_path, len(members)),
+                log=directory.logs / f"{name}/check.log",
+            )
+        )
+    return made
+
+
 def environment(
     outer: Mapping[str, str], paths: Paths, pod: str, app_path: tuple[Path, ...], participants: int
 ) -> dict[str, str]:

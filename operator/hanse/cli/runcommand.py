@@ -14,6 +14,7 @@ from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
 from hanse.cli.errors import CliError, Interrupted, ManifestError, UsageError
 from hanse.cli.layout import MODEL_FILE, Member
+from hanse.cli.localprivacy import default_ledger
 from hanse.cli.localrun import LocalJob, Result, run_job
 from hanse.cli.manifests import Manifest, Manifests, load
 from hanse.cli.rundir import RunDirectory
@@ -33,6 +34,7 @@ class RunOptions:
     keep: bool = False
     verbose: bool = False
     resume: Path | None = None
+    ledger: Path | None = None
 
 
 def run(options: RunOptions, console: Console) -> None:
@@ -47,7 +49,16 @@ def run(options: RunOptions, console: Console) -> None:
     output.mkdir(parents=True, exist_ok=True)
     directory = RunDirectory(_directory(options, output))
     app_path = tuple(options.app) or tuple(dict.fromkeys(_parent(f) for f in options.files))
-    job = LocalJob(manifest, members, directory, output, app_path, resume=options.resume is not None)
+    job = LocalJob(
+        manifest,
+        members,
+        directory,
+        output,
+        app_path,
+        resume=options.resume is not None,
+        budgets={(b.namespace, b.name): b.spec for b in manifests.budgets},
+        ledger=(options.ledger or default_ledger()).absolute(),
+    )
     if manifest.spec.suspend:
         console.print("spec.suspend is true: a cluster would wait; run on this machine all the same", style="yellow")
     _run_and_report(job, options, console, manifests)
@@ -96,6 +107,8 @@ def report(result: Result, job: LocalJob, console: Console) -> None:
     console.print(
         f"{view.job} is complete: {view.completed}/{view.total} rounds. {view.message}".rstrip(), highlight=False
     )
+    for line in result.privacy:
+        console.print(line, soft_wrap=True, highlight=False)
     if result.model is None:
         console.print("no model: the job's own ServerApp keeps what it makes", highlight=False)
         return

@@ -4,6 +4,7 @@ job.json                   which job this is, and how often it was started
 server/                    front, superlink, launcher
 clients/NAME/gate/         node key and certificate
 clients/NAME/trainer/      the data, no key
+clients/NAME/check/        private jobs: the first model, made without data
 logs/                      one file a program
 """
 
@@ -55,6 +56,10 @@ class RunDirectory:
 
     def trainer(self, index: int, name: str) -> Paths:
         return Paths(self._root(f"clients/{name}/trainer", f"t{index}"))
+
+    def check(self, index: int, name: str) -> Paths:
+        """Of the program that makes a private job's first model, without data."""
+        return Paths(self._root(f"clients/{name}/check", f"c{index}"))
 
     def _root(self, name: str, short: str = "s") -> Path:
         """The root, through a short link where the path is too long for a socket."""

@@ -1,10 +1,11 @@
-"""`python3 -m hanse.runtime.ledger reserve|settle|show`: what `hanse run` asks of the data owner's ledgers.
+"""`python3 -m hanse.runtime.ledger reserve|settle|accounts|show`: what `hanse run` asks of the data owner's ledgers.
 
 JSON in, JSON out, so that the command needs nothing of the runtime. Exit code 0, or 3 with `{"refused": why}`.
 
     reserve   stdin: {"directory", "second", "holder": pid, "requests": [{"population", "spec", "name", "account"}]}
               stdout: {name: {"asked", "spent", "reserved", "left", "limit"}}
     settle    stdin: {"directory", "second", "accounts": [{"population", "name"}]}
+    accounts  stdin: {"directory", "second", "accounts": [{"population", "name"}]}; stdout: {name: account}
     show      stdin: {"directory", "second", "populations": [...]}; stdout: {population: numbers}
 """
 
@@ -17,7 +18,7 @@ from typing import Any, Final
 from hanse.api.budget import Account, PrivacyBudgetSpec
 from hanse.dp.errors import AccountingError
 from hanse.runtime.ledger import LedgerError
-from hanse.runtime.ledger.admin import Process, Request, reserve, settle, show
+from hanse.runtime.ledger.admin import Process, Request, find, reserve, settle, show
 
 REFUSED: Final = 3
 
@@ -56,11 +57,16 @@ def _settle(asked: dict[str, Any], directory: Path, second: Path | None) -> dict
     return {}
 
 
+def _accounts(asked: dict[str, Any], directory: Path, second: Path | None) -> dict[str, Any]:
+    found = {e["name"]: find(directory, e["population"], e["name"], second) for e in asked["accounts"]}
+    return {name: account.to_wire() for name, account in found.items() if account is not None}
+
+
 def _show(asked: dict[str, Any], directory: Path, second: Path | None) -> dict[str, Any]:
     return {each: show(directory, each, second) for each in asked["populations"]}
 
 
-_COMMANDS: Final = {"reserve": _reserve, "settle": _settle, "show": _show}
+_COMMANDS: Final = {"reserve": _reserve, "settle": _settle, "accounts": _accounts, "show": _show}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -125,6 +125,17 @@ def settle(
             _fold(book, name, now())
 
 
+def find(directory: Path, population: str, name: str, second: Path | None = None) -> Account | None:
+    """An account that is not folded yet, with all that its gates have paid for.
+
+    Raises:
+        LedgerError: the ledger cannot be trusted.
+    """
+    book = Book(directory, population, second)
+    with book.locked():
+        return book.account(name)
+
+
 def show(directory: Path, population: str, second: Path | None = None) -> dict[str, object]:
     """A budget's numbers, as `kubectl get privacybudgets` shows them; empty when nothing was ever reserved."""
     book = Book(directory, population, second)
