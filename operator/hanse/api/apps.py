@@ -16,3 +16,7 @@ NEEDS_SCHEMA: Final = frozenset({TABULAR})
 def is_platform_app(app: str) -> bool:
     """Whether the app's name is in the platform's own package."""
     return app.startswith(_PACKAGE)
+
+
+#: Apps that clip each record's gradient: what unit Record needs.
+RECORD_APPS: Final = frozenset({TABULAR, VISION})

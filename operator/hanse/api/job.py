@@ -285,6 +285,14 @@ class AdversaryEpsilon(ApiModel):
     spent: PositiveDecimal = Field(description="Epsilon of what was released, at delta.")
 
 
+class OwnerPrivacy(ApiModel):
+    """What one owner had declared when the job started: later edits do not change what was reserved."""
+
+    population: ShortName = Field(description="PrivacyBudget in the owner's namespace that is charged.")
+    records: int | None = Field(default=None, ge=1, description="Declared number of records.")
+    adversary: Adversary = Field(description="Against whom its budget is charged.")
+
+
 class JobPrivacy(ApiModel):
     """What the job may release, and what it has."""
 
@@ -298,6 +306,14 @@ class JobPrivacy(ApiModel):
         default_factory=list, max_length=3, description="Spent so far, against each adversary."
     )
     plan: PrivacyPlan = Field(description="Resolved at the start; each participant's has its own expectedBatch.")
+    owners: dict[ShortName, OwnerPrivacy] = Field(
+        default_factory=dict, max_length=MAX_PARTICIPANTS, description="Each participant's declarations, by its name."
+    )
+
+    def plan_of(self, participant: str) -> PrivacyPlan:
+        """The plan of one participant. Raises KeyError for one that the job does not have."""
+        owner = self.owners[participant]
+        return self.plan.for_owner(owner.records, owner.adversary)
 
 
 class FrozenImages(ApiModel):

@@ -4,8 +4,10 @@ The data scientist writes the spec; the operator (or `hanse run`) resolves it in
 reads, the gate enforces and the accountant computes from. What the numbers mean: docs/privacy-accounting.md.
 """
 
+import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal, Self
 
@@ -267,6 +269,13 @@ class PrivacyPlan(ApiModel):
     def rounds(self) -> int:
         """Rounds that are paid for."""
         return len(self.noise_multipliers)
+
+    def for_owner(self, records: int | None, adversary: Adversary) -> "PrivacyPlan":
+        """The plan for an owner of so many records: the noise is the same, the expected batch is its own."""
+        batch = None
+        if self.sample_rate is not None and records is not None:
+            batch = math.ceil(Decimal(self.sample_rate) * records)
+        return self.model_copy(update={"expected_batch": batch, "adversary": adversary})
 
     def evaluates(self, number: int) -> bool:
         """Whether round `number` (from 1) is evaluated."""

@@ -1,4 +1,5 @@
 """Whether a job may start (spec.app, spec.participants, spec.output): the first reason why not, and the next step.
+spec.privacy and the owners' policies are in `acceptance_privacy`.
 
 A refusal is not an end: it is decided anew whenever the world changes.
 """
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from hanse.api.apps import BUILT_IN_APPS, NEEDS_SCHEMA, is_platform_app
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
+from hanse.controller.reconcile import acceptance_privacy
+from hanse.controller.reconcile.hints import permission_hint as permission_hint
 from hanse.controller.reconcile.model import ObservedJob
 
 _DIGEST = re.compile(r"^.+@sha256:[0-9a-f]{64}$")
@@ -33,9 +36,11 @@ def refusal(observed: ObservedJob) -> Refusal | None:
 
 def _refusals(observed: ObservedJob, spec: FederatedJobSpec) -> Iterator[Refusal]:
     yield from _app(observed, spec)
+    yield from (Refusal(*problem) for problem in acceptance_privacy.of_job(spec))
     yield from _duplicates(spec)
     for member in spec.participants:
         yield from _participant(observed, spec, member)
+    yield from (Refusal(*problem) for problem in acceptance_privacy.of_all(observed, spec))
     claim = spec.output.claim_name
     if claim is not None and observed.claims.get((observed.meta.namespace, claim)) is False:
         yield Refusal(
@@ -109,6 +114,8 @@ def _participant(observed: ObservedJob, spec: FederatedJobSpec, member: JobParti
             f"dataset {member.dataset!r} of Participant {where} has no schema, which {spec.app.client_app} needs: "
             "its owner adds spec.datasets[].schema",
         )
+    problems = acceptance_privacy.of_participant(observed, spec, member, lookup.found, dataset)
+    yield from (Refusal(*problem) for problem in problems)
     claim = dataset.source.persistent_volume_claim.claim_name
     if observed.claims.get((reference.namespace, claim)) is False:
         yield Refusal(
@@ -116,11 +123,3 @@ def _participant(observed: ObservedJob, spec: FederatedJobSpec, member: JobParti
             f"dataset {member.dataset!r} of Participant {where}: no PersistentVolumeClaim {claim!r} in namespace "
             f"{reference.namespace}: create it there",
         )
-
-
-def permission_hint(namespace: str) -> str:
-    """What to do when a namespace is closed to the operator."""
-    return (
-        f"the operator has no permission in namespace {namespace}: its owner applies the output of "
-        f"`hanse owner-rbac {namespace}`, or add it to participantNamespaces of the Helm chart"
-    )

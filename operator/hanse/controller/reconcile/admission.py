@@ -6,8 +6,9 @@ Children come on a later visit that has read startTime back: from then on the AP
 from typing import Any
 
 from hanse.api.conditions import JobCondition, Reason
-from hanse.api.job import FederatedJobSpec, FrozenImages, ParticipantStatus, RoundStatus
+from hanse.api.job import FederatedJobSpec, FrozenImages, JobPrivacy, ParticipantStatus, RoundStatus
 from hanse.api.planhash import canonical_hash
+from hanse.controller.reconcile import acceptance_privacy, reserving
 from hanse.controller.reconcile.acceptance import refusal
 from hanse.controller.reconcile.draft import Draft
 
@@ -26,8 +27,16 @@ def admit(draft: Draft) -> None:
         draft.conditions.set(JobCondition.ACCEPTED, "False", refused.reason, refused.message)
         draft.conditions.set(JobCondition.SUSPENDED, "False", Reason.NOT_SUSPENDED, "the job has not started")
         draft.wake(RETRY_SECONDS)
+        if observed.spec is not None:
+            reserving.release(draft, observed.spec)
         return
     spec = observed.spec
+    images = _images(draft, spec)
+    privacy = acceptance_privacy.job_privacy(observed, spec)
+    if spec.suspend:
+        reserving.release(draft, spec)
+    elif not reserving.reserve(draft, spec, images, privacy):
+        return
     draft.conditions.set(JobCondition.ACCEPTED, "True", Reason.ACCEPTED, "every participant allows it")
     draft.conditions.set(JobCondition.FAILED, "False", Reason.NOT_FAILED, "")
     if spec.suspend:
@@ -35,12 +44,15 @@ def admit(draft: Draft) -> None:
         return
     draft.conditions.set(JobCondition.SUSPENDED, "False", Reason.NOT_SUSPENDED, "")
     draft.conditions.set(JobCondition.COMPLETE, "False", Reason.STARTING, "")
-    _start(draft, spec)
+    _start(draft, spec, images, privacy)
 
 
-def _start(draft: Draft, spec: FederatedJobSpec) -> None:
+def _images(draft: Draft, spec: FederatedJobSpec) -> FrozenImages:
     defaults = draft.observed.defaults
-    images = FrozenImages(server=defaults.server_image, gate=defaults.gate_image, trainer=spec.app.image)
+    return FrozenImages(server=defaults.server_image, gate=defaults.gate_image, trainer=spec.app.image)
+
+
+def _start(draft: Draft, spec: FederatedJobSpec, images: FrozenImages, privacy: JobPrivacy | None) -> None:
     draft.values.update(
         start_time=draft.now,
         active_since=draft.now,
@@ -50,6 +62,7 @@ def _start(draft: Draft, spec: FederatedJobSpec) -> None:
         plan_hash=plan_hash(spec, images),
         round=RoundStatus(completed=0, total=spec.rounds),
         participants=[ParticipantStatus(name=member.name) for member in spec.participants],
+        privacy=privacy,
     )
     draft.wake(0)
 

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from hanse.api import names
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
-from hanse.api.participation import JobRef, LocalParticipantRef, ParticipationPlan, ParticipationSpec
+from hanse.api.participation import JobRef, LocalParticipantRef, ParticipationSpec
 from hanse.api.planhash import canonical_hash
 from hanse.api.runconfig import ProgressTarget, RunConfig, ServerParticipant
 from hanse.controller.manifests import client, server, server_objects
 from hanse.controller.reconcile import authority, leaves
-from hanse.controller.reconcile.deadline import CLIENT_GRACE_SECONDS
+from hanse.controller.reconcile.asked import participation_plan
 from hanse.controller.reconcile.draft import Draft
 from hanse.controller.reconcile.members import Member
 from hanse.controller.reconcile.model import Apply, Create, EnsureServerTls, SetSuspend
@@ -47,26 +47,11 @@ def _participation(draft: Draft, spec: FederatedJobSpec, member: JobParticipant,
     meta, images = observed.meta, observed.status.images
     assert images is not None  # frozen with startTime
     assert observed.ca_certificate is not None
-    deadline = spec.active_deadline_seconds
-    plan = ParticipationPlan(
-        participant=member.name,
-        index=index,
-        participants=len(spec.participants),
-        dataset=member.dataset,
-        image=images.trainer,
-        gate_image=images.gate,
-        client_app=spec.app.client_app,
-        config=spec.app.config,
-        rounds=spec.rounds,
-        server_address=f"{names.server_host(meta.name, meta.namespace)}:{names.FRONT_PORT}",
-        ca_certificate=observed.ca_certificate,
-        active_deadline_seconds=deadline + CLIENT_GRACE_SECONDS if deadline is not None else None,
-        backoff_limit=spec.backoff_limit,
-    )
+    plan = participation_plan(meta, spec, member, index, images, observed.status.privacy)
     made = ParticipationSpec(
         job_ref=JobRef(namespace=meta.namespace, name=meta.name, uid=meta.uid),
         participant_ref=LocalParticipantRef(name=member.participant_ref.name),
-        plan=plan,
+        plan=plan.model_copy(update={"ca_certificate": observed.ca_certificate}),
         plan_hash=canonical_hash(plan.to_wire()),
     )
     name = names.participation_name(meta.name, member.name, meta.uid)
@@ -101,7 +86,15 @@ def _registered(draft: Draft, spec: FederatedJobSpec) -> dict[str, ServerPartici
     for index, member in enumerate(spec.participants):
         view = draft.observed.participations.get(member.name)
         if view is not None and view.status.public_key is not None:
-            found[member.name] = ServerParticipant(name=member.name, index=index, public_key=view.status.public_key)
+            plan = view.spec.plan
+            found[member.name] = ServerParticipant(
+                name=member.name,
+                index=index,
+                public_key=view.status.public_key,
+                records=plan.records,
+                expected_batch=plan.privacy.expected_batch if plan.privacy is not None else None,
+                plan_hash=view.spec.plan_hash,
+            )
     return found
 
 
@@ -120,7 +113,9 @@ def run_config(draft: Draft, spec: FederatedJobSpec, participants: list[ServerPa
         spec, JobRef(namespace=meta.namespace, name=meta.name, uid=meta.uid), participants, output_path=path
     )
     url = f"{draft.observed.defaults.progress_base}/v1/jobs/{meta.namespace}/{meta.name}/progress"
-    return config.model_copy(update={"progress": ProgressTarget(url=url)})
+    privacy = draft.observed.status.privacy
+    plan = privacy.plan if privacy is not None else None
+    return config.model_copy(update={"progress": ProgressTarget(url=url), "privacy": plan})
 
 
 def pod_is_late(job: JobView, now: datetime, reason: str) -> bool:

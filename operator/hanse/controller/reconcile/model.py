@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from hanse.api import participant as participant_api
+from hanse.api.budget import Account, PrivacyBudgetSpec, PrivacyBudgetStatus
 from hanse.api.conditions import Condition, Reason
 from hanse.api.job import FederatedJobSpec, FederatedJobStatus
 from hanse.api.meta import ApiModel
@@ -48,6 +49,21 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class BudgetLookup:
+    """A PrivacyBudget that a dataset's population names. No `meta`: it is not there; no `spec`: nor is it when invalid.
+
+    `covered`: its copy in the operator's namespace knows all that is reserved, so that nothing is lost with it.
+    """
+
+    meta: Meta | None = None
+    spec: PrivacyBudgetSpec | None = None
+    status: PrivacyBudgetStatus = field(default_factory=PrivacyBudgetStatus)
+    denied: bool = False
+    invalid: str = ""
+    covered: bool = False
+
+
+@dataclass(frozen=True)
 class ParticipationView:
     """A Participation of the job."""
 
@@ -73,6 +89,8 @@ class ObservedJob:
     participations: Mapping[str, ParticipationView] = field(default_factory=dict)
     #: Participants whose Participation a live GET no longer found.
     left: frozenset[str] = frozenset()
+    #: PrivacyBudgets by (namespace, name); only of jobs with differential privacy that have not started.
+    budgets: Mapping[tuple[str, str], BudgetLookup] = field(default_factory=dict)
     ca_certificate: str | None = None
     #: When the server's certificate ends; only known while the server Job waits in a queue.
     server_tls_expires: datetime | None = None
@@ -107,6 +125,42 @@ class ObservedParticipation:
     rounds_contributed: int = 0
     server_lost_seconds: int = SERVER_LOST_SECONDS
     problem: Problem | None = None
+    #: The PrivacyBudget that the plan names; None: it names none.
+    budget: BudgetLookup | None = None
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A copy of what a budget has cost at most, in a ConfigMap: it outlives the budget and every backup of it."""
+
+    uid: str
+    pages: int
+    folded: tuple[float, ...]
+    worst: tuple[float, ...]
+    entries: int = 0
+    chain_head: str | None = None
+    #: Digests of datasets, with the time and the name under which each was first seen.
+    datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    resource_version: str = ""
+
+
+@dataclass(frozen=True)
+class ObservedBudget:
+    """A PrivacyBudget and all that its plan depends on."""
+
+    meta: Meta
+    spec: PrivacyBudgetSpec | None
+    status: PrivacyBudgetStatus
+    spec_error: str = ""
+    #: The copy in the owner's namespace and the operator's; None: there is none.
+    mirrors: tuple[Mirror | None, Mirror | None] = (None, None)
+    #: A copy of ours that cannot be read: nothing may be reserved.
+    damaged: str = ""
+    operator_namespace: str = ""
+    #: Accounts whose jobs live: their leases are renewed.
+    alive: frozenset[str] = frozenset()
+    #: The owner's identity key, PEM, where an account was closed with a signature.
+    identity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +172,8 @@ class ObservedParticipant:
     status: participant_api.ParticipantStatus
     claims: Mapping[str, bool | None] = field(default_factory=dict)
     spec_error: str = ""
+    #: Public half of the owner's identity key, PEM; None: no key, or none is needed.
+    identity: str | None = None
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
@@ -160,6 +216,32 @@ class EnsureIdentity:
 
 
 @dataclass(frozen=True)
+class EnsureOwnerIdentity:
+    """The owner's identity key, once and for all."""
+
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """Put an account into a PrivacyBudget, if it still fits there."""
+
+    namespace: str
+    budget: str
+    account_id: str
+    account: Account
+
+
+@dataclass(frozen=True)
+class ReturnReservation:
+    """Close an account that no gate has ever opened."""
+
+    namespace: str
+    budget: str
+    account_id: str
+
+
+@dataclass(frozen=True)
 class Apply:
     """Server-side apply."""
 
@@ -199,7 +281,18 @@ class SetSuspend:
     suspend: bool
 
 
-Action = EnsureAuthority | EnsureServerTls | EnsureIdentity | Apply | Create | Delete | SetSuspend
+Action = (
+    EnsureAuthority
+    | EnsureServerTls
+    | EnsureIdentity
+    | Apply
+    | Create
+    | Delete
+    | SetSuspend
+    | EnsureOwnerIdentity
+    | Reserve
+    | ReturnReservation
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hanse.api.conditions import Condition, JobCondition, Reason
-from hanse.api.job import FederatedJobSpec, FederatedJobStatus, Summary
+from hanse.api.job import FederatedJobSpec, FederatedJobStatus, JobPrivacy, Summary
 from hanse.controller.reconcile.conditions import find, holds
 
 _METRICS = ("auc", "accuracy", "f1", "loss")
@@ -36,6 +36,7 @@ def build(spec: FederatedJobSpec | None, status: FederatedJobStatus) -> Summary:
         participants=f"{sum(1 for p in status.participants if p.ready)}/{members}",
         metric=_metric(spec, status),
         eta=_eta(status.round.eta_seconds if status.round is not None and state == "Running" else None),
+        epsilon=_epsilon(status.privacy),
     )
 
 
@@ -85,6 +86,17 @@ def _metric(spec: FederatedJobSpec | None, status: FederatedJobStatus) -> str:
 def _metric_name(spec: FederatedJobSpec | None, metrics: Mapping[str, str]) -> str:
     asked = [rule.metric for rule in spec.stop_when] if spec is not None else []
     return next((name for name in (*asked, *_METRICS) if name in metrics), min(metrics))
+
+
+def _epsilon(privacy: JobPrivacy | None) -> str:
+    if privacy is None:
+        return "-"
+    spent = max((float(each.spent) for each in privacy.epsilon), default=0.0)
+    return f"{_short(spent)}/{_short(float(privacy.asked))}"
+
+
+def _short(epsilon: float) -> str:
+    return f"{epsilon:.1f}" if epsilon >= 1 or epsilon == 0 else f"{epsilon:.2g}"
 
 
 def _eta(seconds: int | None) -> str:

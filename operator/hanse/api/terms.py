@@ -1,0 +1,219 @@
+"""An owner's terms: what its policy, its dataset and its PrivacyBudget object to in what a job asks.
+
+The one judgement of the operator (before the start, and while the job runs), of `hanse check` and of `hanse run`.
+What a budget still holds is not judged here: that takes the ledger (`hanse.dp.book`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from hanse.api.apps import NEEDS_SCHEMA, RECORD_APPS
+from hanse.api.budget import PrivacyBudgetSpec
+from hanse.api.conditions import Reason
+from hanse.api.job import FederatedJobSpec
+from hanse.api.participant import Dataset, DatasetSchema, ParticipantPolicy
+from hanse.api.participation import ParticipationPlan
+from hanse.api.privacy import Unit
+
+
+@dataclass(frozen=True)
+class Objection:
+    """What stands in the way, for a person, and the next step."""
+
+    reason: Reason
+    message: str
+    next_step: str
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.next_step}"
+
+
+@dataclass(frozen=True)
+class PrivacyAsk:
+    """What a job asks of a privacy budget. `epsilon` is None while nobody has computed it."""
+
+    unit: Unit
+    delta: float
+    epsilon: float | None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a job asks of an owner, as far as its terms go. `weighed`: updates are weighed by their records."""
+
+    image: str
+    client_app: str
+    weighed: bool
+    privacy: PrivacyAsk | None = None
+
+    @classmethod
+    def of_spec(cls, spec: FederatedJobSpec, epsilon: float | None) -> "Ask":
+        """Of a job; `epsilon` is its plan's (`hanse.dp`), None where it is not known."""
+        wanted = spec.differential_privacy
+        privacy = None
+        if wanted is not None:
+            known = epsilon if epsilon is not None else float(wanted.epsilon) if wanted.epsilon is not None else None
+            privacy = PrivacyAsk(wanted.unit, float(wanted.delta), known)
+        return cls(spec.app.image, spec.app.client_app, spec.aggregation.weights == "RecordCount", privacy)
+
+    @classmethod
+    def of_plan(cls, plan: ParticipationPlan) -> "Ask":
+        """Of a Participation."""
+        found = plan.privacy
+        privacy = PrivacyAsk(found.unit, float(found.delta), float(found.epsilon)) if found is not None else None
+        return cls(plan.image, plan.client_app, plan.aggregation.weights == "RecordCount", privacy)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The PrivacyBudget that a dataset's population names: `spec` is None where there is none that can be used."""
+
+    spec: PrivacyBudgetSpec | None = None
+    invalid: str = ""
+
+
+def objections(
+    ask: Ask, owner: str, policy: ParticipantPolicy, dataset: Dataset, budget: Budget
+) -> Iterator[Objection]:
+    """What the terms of Participant `owner` (namespace/name) have against it, the first cause first."""
+    if policy.images and not _matches(ask.image, policy.images):
+        yield Objection(
+            Reason.IMAGE_NOT_ALLOWED,
+            f"Participant {owner} does not let image {ask.image} see its data (policy.images: {_some(policy.images)})",
+            "use one of these, or its owner adds it",
+        )
+    where = f"dataset {dataset.name} of Participant {owner}"
+    if ask.privacy is None:
+        if dataset.population is not None:
+            yield Objection(
+                Reason.PRIVACY_REQUIRED,
+                f"{where} belongs to population {dataset.population}, whose privacy is counted",
+                "set spec.privacy.differentialPrivacy",
+            )
+        return
+    yield from _policy(ask, ask.privacy, owner, policy)
+    yield from _dataset(ask, ask.privacy, where, dataset)
+    if dataset.population is not None:
+        yield from _budget(ask.privacy, owner, dataset.population, budget)
+
+
+def _policy(ask: Ask, wanted: PrivacyAsk, owner: str, policy: ParticipantPolicy) -> Iterator[Objection]:
+    limit = policy.max_epsilon_per_job
+    if limit is not None and wanted.epsilon is not None and wanted.epsilon > float(limit):
+        yield Objection(
+            Reason.EPSILON_TOO_LARGE,
+            f"epsilon {wanted.epsilon:.4g} is more than Participant {owner} allows (policy.maxEpsilonPerJob {limit})",
+            "ask for less",
+        )
+    trusted = policy.record_apps or sorted(RECORD_APPS)
+    if wanted.unit == "Record" and not _matches(ask.client_app, trusted):
+        yield Objection(
+            Reason.APP_NOT_ALLOWED,
+            f"Participant {owner} does not trust app {ask.client_app} to clip each record, as unit Record needs "
+            f"(policy.recordApps: {_some(trusted)})",
+            "use one of these, unit Silo, or its owner adds it",
+        )
+
+
+def _dataset(ask: Ask, wanted: PrivacyAsk, where: str, dataset: Dataset) -> Iterator[Objection]:
+    if dataset.population is None:
+        yield Objection(
+            Reason.POPULATION_NOT_DECLARED,
+            f"{where} names no population, so nobody counts what jobs learn of it",
+            "its owner sets population and makes a PrivacyBudget of that name",
+        )
+    if dataset.records is None and (wanted.unit == "Record" or ask.weighed):
+        why = "unit Record" if wanted.unit == "Record" else "aggregation.weights RecordCount"
+        other = "" if wanted.unit == "Record" else ", or set aggregation.weights to Equal"
+        yield Objection(
+            Reason.RECORDS_NOT_DECLARED,
+            f"{where} does not declare its number of records, which {why} needs with privacy",
+            f"its owner sets records{other}",
+        )
+    if dataset.records is not None and wanted.delta >= 1 / dataset.records:
+        yield Objection(
+            Reason.DELTA_TOO_LARGE,
+            f"delta {wanted.delta:g} is not below 1/records of {where} ({dataset.records}): it would allow to publish "
+            "one record",
+            f"use a delta below {1 / dataset.records:.2g}",
+        )
+    if ask.client_app in NEEDS_SCHEMA and dataset.schema_ is not None:
+        yield from _ranges(where, dataset.schema_)
+
+
+def _ranges(where: str, schema: DatasetSchema) -> Iterator[Objection]:
+    """Columns are scaled by ranges that are public: the smallest and the largest value are somebody's."""
+    missing = [name for name in schema.features if name not in schema.ranges]
+    unknown = [name for name in schema.ranges if name not in schema.features]
+    if not schema.features or missing:
+        what = f"no range for {_some(missing)}" if missing else "no list of features"
+        yield Objection(
+            Reason.RANGES_NOT_DECLARED,
+            f"{where} declares {what}: with privacy neither is taken from the data",
+            "its owner sets schema.features and schema.ranges",
+        )
+    elif unknown:
+        yield Objection(
+            Reason.RANGES_NOT_DECLARED,
+            f"{where} declares ranges for {_some(unknown)}, which are no features",
+            "its owner corrects schema.ranges",
+        )
+
+
+def _budget(wanted: PrivacyAsk, owner: str, population: str, budget: Budget) -> Iterator[Objection]:
+    name = f"PrivacyBudget {owner.split('/', maxsplit=1)[0]}/{population}"
+    if budget.invalid:
+        yield Objection(Reason.BUDGET_INVALID, f"{name} is not valid: {budget.invalid}", "its owner corrects it")
+        return
+    if budget.spec is None:
+        yield Objection(
+            Reason.BUDGET_NOT_FOUND,
+            f"no {name}, which Participant {owner} names as its dataset's population",
+            "its owner creates it",
+        )
+        return
+    if budget.spec.unit == "Silo" and wanted.unit == "Record":
+        yield Objection(
+            Reason.UNIT_NOT_ALLOWED,
+            f"{name} protects whole silos, unit Record hides less than that",
+            "use unit Silo, or its owner makes a budget of unit Record",
+        )
+    if wanted.delta > float(budget.spec.delta):
+        yield Objection(
+            Reason.DELTA_TOO_LARGE,
+            f"delta {wanted.delta:g} is larger than that of {name} ({budget.spec.delta})",
+            f"use at most {budget.spec.delta}",
+        )
+
+
+def schema_objections(schemas: dict[str, DatasetSchema]) -> Iterator[Objection]:
+    """With privacy the gates compare no columns: what all owners (by participant) declare must be the same.
+
+    Histograms over other bins cannot be summed, and a model scaled in two ways is two models.
+    """
+    (first, one), *others = schemas.items() if schemas else [("", None)]
+    for name, other in others:
+        if one is None or other is None:
+            continue
+        for what, same in (
+            ("label", one.label == other.label),
+            ("features", one.features == other.features),
+            ("ranges", one.ranges == other.ranges),
+        ):
+            if not same:
+                yield Objection(
+                    Reason.FEATURE_MISMATCH,
+                    f"participants {first} and {name} declare different {what}",
+                    "their owners agree on schema.label, schema.features (in order) and schema.ranges",
+                )
+                break
+
+
+def _matches(text: str, globs: list[str]) -> bool:
+    """`*` alone is a wildcard: `?` and `[` stand in image names and mean themselves."""
+    return any(fnmatchcase(text, glob.replace("[", "[[]").replace("?", "[?]")) for glob in globs)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
