@@ -51,6 +51,7 @@ class Releases:
         self._outbox = outbox
         self._kept_rounds = kept_rounds
         self._lease: Lease | None = None
+        self._closed = False
 
     def again(self, kind: ReleaseKind, number: int, question: str) -> bytes | None:
         """The bytes that answered this `question` before; None when a fresh release is possible.
@@ -82,9 +83,12 @@ class Releases:
 
     def close(self, sign: Sign) -> None:
         """Nothing more will leave: give the rest of the reservation back. Raises Refused when it was not possible."""
+        self._closed = True
         self._guarded(lambda lease: lease.close(sign))
 
     def _slots(self, kind: ReleaseKind, number: int) -> list[Slot]:
+        if self._closed:
+            raise Refused(ReplyCode.BUDGET_NOT_RESERVED, "the account is closed")
         slots = [Slot(kind, number, attempt) for attempt in range(1, self._plan.max_attempts + 1)]
         allowed = [slot for slot in slots if self._plan.allows(slot)]
         if not allowed:

@@ -1,6 +1,7 @@
 """A ClientApp of the contract tests, numpy alone: honest, or with one attack in one round by one participant.
 
-Run config: `attack` (see `_ATTACKS`), `attack-round`, `attack-participant`. Honest training adds 0.01 to each weight.
+Run config: `attack` in round 1, or `attacks`, one for each round (see `_ATTACKS`); participant 0 makes them. Honest
+training adds 0.01 to each weight.
 """
 
 import os
@@ -35,11 +36,18 @@ def train(message: Message, context: Context) -> Message:
     config = dict(message.content.config_records["config"])
     arrays = {name: np.asarray(value + np.float32(0.01), value.dtype) for name, value in received.items()}
     content = RecordDict({"arrays": _arrays(arrays), "metrics": MetricRecord({"num-examples": 10, "train_loss": 0.5})})
-    attack = str(context.run_config.get("attack", ""))
-    due = context.run_config.get("attack-round", 1) == config["server-round"]
-    if attack and due and context.node_config["partition-id"] == context.run_config.get("attack-participant", 0):
+    attack = _attack(context, int(config["server-round"]))
+    if attack and context.node_config["partition-id"] == 0:
         _ATTACKS[attack](content, arrays)
     return Message(content, reply_to=message)
+
+
+def _attack(context: Context, number: int) -> str:
+    """`attack` in round 1, or the one of this round in the list `attacks`."""
+    attacks = str(context.run_config.get("attacks", "")).split(",")
+    if attacks != [""]:
+        return attacks[number - 1] if number <= len(attacks) else ""
+    return str(context.run_config.get("attack", "")) if number == 1 else ""
 
 
 @app.evaluate()
