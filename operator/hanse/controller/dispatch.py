@@ -9,7 +9,9 @@ from hanse.controller.cache import Cache
 from hanse.controller.queue import Key
 from hanse.controller.views import Custom, View
 
-_OWN = frozenset({kinds.FEDERATED_JOB.kind, kinds.PARTICIPANT.kind, kinds.PARTICIPATION.kind})
+_OWN = frozenset(
+    {kinds.FEDERATED_JOB.kind, kinds.PARTICIPANT.kind, kinds.PARTICIPATION.kind, kinds.PRIVACY_BUDGET.kind}
+)
 
 
 def own_key(raw: Mapping[str, Any]) -> Key | None:
@@ -28,6 +30,8 @@ def keys(view: View, cache: Cache) -> Iterator[Key]:
         yield Key(kinds.FEDERATED_JOB.kind, reference.get("namespace", ""), reference.get("name", ""))
     elif kind == kinds.PARTICIPANT.kind:
         yield from _users(view, cache)
+    elif kind == kinds.PRIVACY_BUDGET.kind and isinstance(view, Custom):
+        yield from _charged(view, cache)
     elif kind in (kinds.JOB.kind, kinds.POD.kind):
         yield from _parent(view)
 
@@ -58,6 +62,16 @@ def _users(view: View, cache: Cache) -> Iterator[Key]:
         name = (participation.spec.get("participantRef") or {}).get("name")
         if (participation.meta.namespace, name) == here:
             yield Key(kinds.PARTICIPATION.kind, participation.meta.namespace, participation.meta.name)
+
+
+def _charged(budget: Custom, cache: Cache) -> Iterator[Key]:
+    """Whom a budget pays: Participations show what they have spent, jobs that have not started wait for it."""
+    for account in (budget.status.get("accounts") or {}).values():
+        reference = account.get("job") or {}
+        yield Key(kinds.PARTICIPATION.kind, budget.meta.namespace, account.get("participation", ""))
+        job = cache.custom(kinds.FEDERATED_JOB, reference.get("namespace", ""), reference.get("name", ""))
+        if job is not None and not job.status.get("startTime"):
+            yield Key(kinds.FEDERATED_JOB.kind, job.meta.namespace, job.meta.name)
 
 
 def followers(job: Custom, cache: Cache) -> Iterator[Key]:

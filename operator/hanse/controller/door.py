@@ -45,6 +45,15 @@ class Door(Protocol):
         """
         ...
 
+    async def replace_status(self, kind: Kind, namespace: str, name: str, resource_version: str, status: Json) -> Json:
+        """Write the whole status over this version of the object, whoever wrote the parts of it.
+
+        Raises:
+            Conflict: when the object is no longer at this version.
+            Invalid: when the API server's rules do not allow the change.
+        """
+        ...
+
     async def review_token(self, token: str, audience: str) -> Json:
         """The status of a TokenReview."""
         ...

@@ -8,6 +8,7 @@ from hanse.controller import errors, kinds
 from hanse.controller.cache import Cache
 from hanse.controller.clock import Clock
 from hanse.controller.door import Door
+from hanse.controller.execute_budget import BudgetExecutor
 from hanse.controller.manifests import client, server_objects
 from hanse.controller.parse import decode
 from hanse.controller.reconcile import authority, leaves
@@ -18,8 +19,11 @@ from hanse.controller.reconcile.model import (
     Delete,
     EnsureAuthority,
     EnsureIdentity,
+    EnsureOwnerIdentity,
     EnsureServerTls,
     Manifest,
+    Reserve,
+    ReturnReservation,
     SetSuspend,
 )
 from hanse.controller.views import Meta, parse_meta
@@ -38,6 +42,7 @@ class Executor:
         self._cache = cache
         self._clock = clock
         self._namespace = operator_namespace
+        self._budgets = BudgetExecutor(door, cache, clock, operator_namespace)
 
     async def run(self, action: Action) -> None:
         """Do it. Every error is the caller's: the next visit tries again."""
@@ -48,6 +53,12 @@ class Executor:
                 await self._server_tls(job, active_seconds)
             case EnsureIdentity():
                 await self._identity(action)
+            case EnsureOwnerIdentity():
+                await self._budgets.owner_identity(action)
+            case Reserve():
+                await self._budgets.reserve(action)
+            case ReturnReservation():
+                await self._budgets.give_back(action)
             case Apply(manifest):
                 self._keep(await self._door.apply(manifest))
             case Create(manifest):

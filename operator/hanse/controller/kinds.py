@@ -26,6 +26,7 @@ _OURS: Final = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 FEDERATED_JOB: Final = Kind(names.GROUP, names.VERSION, "FederatedJob", "federatedjobs")
 PARTICIPANT: Final = Kind(names.GROUP, names.VERSION, "Participant", "participants")
 PARTICIPATION: Final = Kind(names.GROUP, names.VERSION, "Participation", "participations")
+PRIVACY_BUDGET: Final = Kind(names.GROUP, names.VERSION, "PrivacyBudget", "privacybudgets")
 JOB: Final = Kind("batch", "v1", "Job", "jobs", _OURS)
 POD: Final = Kind("", "v1", "Pod", "pods", _OURS)
 SECRET: Final = Kind("", "v1", "Secret", "secrets")
@@ -35,7 +36,7 @@ CLAIM: Final = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENT: Final = Kind("", "v1", "Event", "events")
 
 #: What kopf watches and a resync lists in every served namespace.
-WATCHED: Final = (FEDERATED_JOB, PARTICIPANT, PARTICIPATION, JOB, POD)
+WATCHED: Final = (FEDERATED_JOB, PARTICIPANT, PARTICIPATION, PRIVACY_BUDGET, JOB, POD)
 ALL: Final = (*WATCHED, SECRET, CONFIG_MAP, SERVICE, CLAIM, EVENT)
 
 BY_NAME: Final = {kind.kind: kind for kind in ALL}

@@ -15,12 +15,15 @@ from hanse.controller import errors, kinds
 from hanse.controller.cache import Cache
 from hanse.controller.door import Door
 from hanse.controller.manifests.client import ANNOTATION_GENERATION
+from hanse.controller.observe_budget import BudgetObserver
 from hanse.controller.parse import decode, expiry, parse_model, parse_status
 from hanse.controller.progress.store import ProgressStore
 from hanse.controller.reconcile.model import (
+    BudgetLookup,
     Defaults,
     Identity,
     Lookup,
+    ObservedBudget,
     ObservedJob,
     ObservedParticipant,
     ObservedParticipation,
@@ -39,6 +42,7 @@ class Observer:
         self._door = door
         self._progress = progress
         self._defaults = defaults
+        self._budgets = BudgetObserver(cache, door, defaults.operator_namespace)
         #: CA certificates by job uid, for jobs whose server is there: they need no other.
         self._authorities: dict[str, str] = {}
         #: uids of Participations that a live GET no longer found, by job uid.
@@ -71,6 +75,7 @@ class Observer:
             status=status,
             lookups=await self._lookups(spec) if fresh and spec is not None else {},
             claims=await self._claims(meta.namespace, spec) if fresh and spec is not None else {},
+            budgets=await self._budgets_of(spec) if fresh and spec is not None else {},
             participations=self._participations(meta, spec, status),
             left=await self._left(meta, spec, status) if started and not finished else frozenset(),
             ca_certificate=await self._authority(meta.uid, server_job) if started and not finished else None,
@@ -106,6 +111,22 @@ class Observer:
                 status = parse_status(ParticipationStatus, view.status)
                 found[name] = ParticipationView(view.meta, spec, status)
         return found
+
+    async def _budgets_of(self, spec: FederatedJobSpec) -> dict[tuple[str, str], BudgetLookup]:
+        """The PrivacyBudgets of the datasets that a private job uses."""
+        wanted = set()
+        for member in spec.participants if spec.differential_privacy is not None else ():
+            reference = member.participant_ref
+            view = self._cache.custom(kinds.PARTICIPANT, reference.namespace, reference.name)
+            found, _ = parse_model(ParticipantSpec, view.spec) if view is not None else (None, "")
+            dataset = found.dataset(member.dataset) if found is not None else None
+            if dataset is not None and dataset.population is not None:
+                wanted.add((reference.namespace, dataset.population))
+        return {each: await self._budgets.lookup(*each, live=True) for each in sorted(wanted)}
+
+    async def budget(self, view: Custom) -> ObservedBudget:
+        """Everything about a PrivacyBudget."""
+        return await self._budgets.budget(view)
 
     async def _lookups(self, spec: FederatedJobSpec) -> dict[tuple[str, str], Lookup]:
         references = {(m.participant_ref.namespace, m.participant_ref.name) for m in spec.participants}
@@ -194,6 +215,7 @@ class Observer:
             return None
         meta = view.meta
         client_job = _owned(self._cache.job(meta.namespace, names.client_name(meta.name)), meta)
+        population = spec.plan.population
         return ObservedParticipation(
             meta=meta,
             spec=spec,
@@ -211,6 +233,7 @@ class Observer:
             rounds_contributed=self._contributed(spec),
             server_lost_seconds=self._defaults.server_lost_seconds,
             problem=problem,
+            budget=await self._budgets.lookup(meta.namespace, population) if population is not None else None,
         )
 
     async def _identity(self, meta: Meta) -> Identity | None:
@@ -241,7 +264,12 @@ class Observer:
             spec_error=error,
             status=parse_status(ParticipantStatus, view.status),
             claims={name: await self._claim(view.meta.namespace, name) for name in sorted(wanted)},
+            identity=await self._budgets.owner_identity(view.meta.namespace) if _is_private(spec) else None,
         )
+
+
+def _is_private(spec: ParticipantSpec | None) -> bool:
+    return spec is not None and any(d.population is not None for d in spec.datasets)
 
 
 def _owned(job: JobView | None, owner: Meta) -> JobView | None:

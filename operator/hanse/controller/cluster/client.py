@@ -115,6 +115,19 @@ class Cluster:
                 )
             )
 
+    async def replace_status(self, kind: Kind, namespace: str, name: str, resource_version: str, status: Json) -> Json:
+        # An apply would leave behind what others own of a part that is to go.
+        operations = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        async with _problems(kind.kind, namespace, name):
+            return dict(
+                await self._client.patch(
+                    _resource(kind).Status, name, operations, namespace=namespace, patch_type=PatchType.JSON
+                )
+            )
+
     async def review_token(self, token: str, audience: str) -> Json:
         review = {
             "apiVersion": "authentication.k8s.io/v1",

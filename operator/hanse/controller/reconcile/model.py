@@ -156,6 +156,8 @@ class ObservedBudget:
     mirrors: tuple[Mirror | None, Mirror | None] = (None, None)
     #: A copy of ours that cannot be read: nothing may be reserved.
     damaged: str = ""
+    #: The status itself cannot be read: it is left alone.
+    unreadable: str = ""
     operator_namespace: str = ""
     #: Accounts whose jobs live: their leases are renewed.
     alive: frozenset[str] = frozenset()

@@ -5,7 +5,7 @@ from datetime import datetime
 from hanse.api.conditions import ParticipantCondition, Reason
 from hanse.api.participant import DatasetStatus
 from hanse.controller.reconcile.conditions import ConditionSet
-from hanse.controller.reconcile.model import ObservedParticipant, Plan
+from hanse.controller.reconcile.model import Action, EnsureOwnerIdentity, ObservedParticipant, Plan
 
 #: Claims are not watched: one that is missing is looked for this often.
 RETRY_SECONDS = 10.0
@@ -27,10 +27,16 @@ def plan(observed: ObservedParticipant, now: datetime) -> Plan:
         update={
             "observed_generation": observed.meta.generation,
             "datasets": datasets,
+            "identity": observed.identity or observed.status.identity,
             "conditions": conditions.all(),
         }
     )
-    return Plan(status, after=RETRY_SECONDS if missing else None)
+    actions: tuple[Action, ...] = ()
+    if observed.spec is not None and observed.identity is None and any(d.population for d in observed.spec.datasets):
+        # Gates sign with it, from their first private job on.
+        actions = (EnsureOwnerIdentity(observed.meta.namespace),)
+    after = RETRY_SECONDS if missing else None
+    return Plan(status, actions, after=0.0 if actions else after)
 
 
 def _datasets(observed: ObservedParticipant) -> list[DatasetStatus]:

@@ -99,6 +99,9 @@ class MemoryDoor:
             raise errors.Conflict("the object has been modified", kind=kind.kind, namespace=namespace, name=name)
         return self._update(key, {**copy.deepcopy(known), "status": copy.deepcopy(status)})
 
+    async def replace_status(self, kind: Kind, namespace: str, name: str, resource_version: str, status: Json) -> Json:
+        return await self.apply_status(kind, namespace, name, resource_version, status)
+
     async def review_token(self, token: str, audience: str) -> Json:
         self._call("review", "TokenReview", "", "")
         return self.tokens.get(token, {"authenticated": False})
