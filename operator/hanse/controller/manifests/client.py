@@ -11,6 +11,7 @@ from hanse.api.participant import Dataset, PodTemplate
 from hanse.api.participation import ParticipationSpec
 from hanse.api.paths import Paths
 from hanse.api.podsecurity import pod_security
+from hanse.api.rbac import GATE_ACCOUNT
 from hanse.api.runconfig import ClientConfig
 from hanse.controller.kinds import PARTICIPATION
 from hanse.controller.manifests import common
@@ -19,6 +20,8 @@ from hanse.controller.views import Meta
 
 #: For an app that will not stop and a job that has no deadline of its own.
 DEFAULT_DEADLINE_SECONDS: Final = 7 * 24 * 3600
+#: The kubelet renews it at four fifths of its life.
+LEDGER_TOKEN_SECONDS: Final = 3600
 ANNOTATION_GENERATION: Final = f"{names.GROUP}/participation-generation"
 _PATHS: Final = Paths()
 
@@ -99,8 +102,11 @@ def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTem
         "securityContext": pod_security(),
         "initContainers": [_app_check(spec), _gate(spec)],
         "containers": [_trainer(spec, template)],
-        "volumes": _volumes(meta, dataset),
+        "volumes": _volumes(meta, spec, dataset),
     }
+    if spec.plan.privacy is not None:
+        # Mounted nowhere by itself: the gate alone has the token.
+        made["serviceAccountName"] = GATE_ACCOUNT
     if template.node_selector:
         made["nodeSelector"] = dict(template.node_selector)
     if template.tolerations:
@@ -113,6 +119,8 @@ def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTem
 def _app_check(spec: ParticipationSpec) -> Manifest:
     # No data, and nothing that the owner has said of it: the log of this import may reach the FederatedJob.
     mounts = [mount("check", _PATHS.config), _tmp()]
+    if spec.plan.privacy is not None:
+        mounts.append(mount("initial", _PATHS.initial, read_only=False))
     return common.container(
         names.CONTAINER_APP_CHECK,
         spec.plan.image,
@@ -130,6 +138,11 @@ def _gate(spec: ParticipationSpec) -> Manifest:
         # What it has taken and the app's state: out of the reach of the trainer's container.
         mount("journal", _PATHS.state, read_only=False),
     ]
+    if spec.plan.privacy is not None:
+        # The first model as it was made without data, and the data for its digest in the owner's ledger.
+        mounts += [mount("initial", _PATHS.initial), mount("data", _PATHS.data)]
+        # How it writes what it releases into the owner's PrivacyBudget, and signs it: in no other container.
+        mounts += [mount("ledger", _PATHS.ledger_access), mount("identity", _PATHS.identity_key.parent)]
     return common.sidecar(
         names.CONTAINER_GATE,
         spec.plan.gate_image,
@@ -158,10 +171,10 @@ def _trainer(spec: ParticipationSpec, template: PodTemplate) -> Manifest:
     )
 
 
-def _volumes(meta: Meta, dataset: Dataset) -> list[Manifest]:
+def _volumes(meta: Meta, spec: ParticipationSpec, dataset: Dataset) -> list[Manifest]:
     name, check = names.client_name(meta.name), _PATHS.check_config.name
     claim = dataset.source.persistent_volume_claim.claim_name
-    return [
+    made: list[Manifest] = [
         {"name": "config", "configMap": {"name": name}},
         {"name": "check", "configMap": {"name": name, "items": [{"key": check, "path": check}]}},
         {"name": "tls", "secret": {"secretName": name, "defaultMode": common.DEFAULT_MODE}},
@@ -170,6 +183,24 @@ def _volumes(meta: Meta, dataset: Dataset) -> list[Manifest]:
         common.empty_dir("journal", common.SHARED_SIZE),
         common.empty_dir("tmp", common.TMP_SIZE),
         common.empty_dir(f"tmp-{names.CONTAINER_GATE}", common.TMP_SIZE),
+    ]
+    if spec.plan.privacy is not None:
+        made += [common.empty_dir("initial", common.SHARED_SIZE), *_ledger_volumes()]
+    return made
+
+
+def _ledger_volumes() -> list[Manifest]:
+    """A short-lived token of the owner's account for gates, the API server's CA, and the owner's identity key."""
+    sources: list[Manifest] = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": LEDGER_TOKEN_SECONDS}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+    key = {"key": _PATHS.identity_key.name, "path": _PATHS.identity_key.name}
+    identity = {"secretName": names.OWNER_IDENTITY, "defaultMode": common.DEFAULT_MODE, "items": [key]}
+    return [
+        {"name": "ledger", "projected": {"defaultMode": common.DEFAULT_MODE, "sources": sources}},
+        {"name": "identity", "secret": identity},
     ]
 
 
