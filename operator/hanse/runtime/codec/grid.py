@@ -35,7 +35,7 @@ from hanse.api.job import MAX_PARTICIPANTS
 from hanse.api.privacy import Unit
 from hanse.runtime.codec.errors import GridTooCoarseError
 from hanse.runtime.codec.lanes import capacity
-from hanse.runtime.noise import MAX_SIGMA, MIN_SIGMA
+from hanse.runtime.noise import FINE_SIGMA, MIN_SIGMA
 
 WRAP_PROBABILITY: Final = 1e-6  # over all lanes, rounds, attempts and participants of a job
 STEP_PROBABILITY: Final = 1e-6  # that an honest job ever exceeds `Grid.reach`
@@ -115,7 +115,7 @@ def choose(demand: Demand) -> Grid:
 
 def _silo(demand: Demand) -> Grid | None:
     z, root = demand.noise_multiplier, math.sqrt(demand.lanes)
-    norm = min((capacity(demand.bits) - 1) / (1 + 2 * z * tail(demand)), MAX_SIGMA * (1 - 1e-9) / (2 * z))
+    norm = min((capacity(demand.bits) - 1) / (1 + 2 * z * tail(demand)), FINE_SIGMA * (1 - 1e-9) / (2 * z))
     # The larger of the two radii for which the rounded vector stays within `norm`.
     square = (norm - ROUNDING_SLACK) ** 2 - demand.lanes / 12 if norm > ROUNDING_SLACK else 0.0
     radius = max(norm - root / 2, math.sqrt(max(square, 0.0)))
@@ -138,7 +138,7 @@ def _silo(demand: Demand) -> Grid | None:
 def _record(demand: Demand) -> Grid | None:
     z, root, top = demand.noise_multiplier, math.sqrt(demand.lanes), capacity(demand.bits) - 1
     scaled = tail(demand) * z
-    finest = min(top / (scaled + max(scaled, MIN_HEADROOM)), MAX_SIGMA * (1 - 1e-9) / z)
+    finest = min(top / (scaled + max(scaled, MIN_HEADROOM)), FINE_SIGMA * (1 - 1e-9) / z)
     # Fine enough that rounding costs one percent; finer only while no sum of a whole batch is cut.
     radius = min((finest - root) / (1 + FLOAT_MARGIN), max(top / (2 * demand.expected_batch), 100 * root))
     if radius <= 0:

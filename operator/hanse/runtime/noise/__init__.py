@@ -7,10 +7,19 @@ bytes is used twice (`ReleaseNoise`).
 
 from hanse.runtime.noise.errors import NoiseError, SamplerDeltaError, SigmaError, StreamReusedError
 from hanse.runtime.noise.release import ReleaseNoise
-from hanse.runtime.noise.sampler import MAX_SIGMA, MIN_SIGMA, Sampler, sampler, sampler_delta
+from hanse.runtime.noise.sampler import (
+    FINE_SIGMA,
+    MAX_SIGMA,
+    MIN_SIGMA,
+    Sampler,
+    sampler,
+    sampler_delta,
+    total_variation,
+)
 from hanse.runtime.noise.stream import ChaChaStream, Stream
 
 __all__ = [
+    "FINE_SIGMA",
     "MAX_SIGMA",
     "MIN_SIGMA",
     "ChaChaStream",
@@ -23,4 +32,5 @@ __all__ = [
     "StreamReusedError",
     "sampler",
     "sampler_delta",
+    "total_variation",
 ]

@@ -3,18 +3,20 @@
 A draw takes one 64-bit word: its lowest bit is the sign, the other 63 are compared with the thresholds' first 63 bits.
 Equality (once in about 2^50 draws) is settled by 448 more bits. No float is compared anywhere.
 
-Sigmas above BASE_SIGMA would need long tables. There X = Y + k Z with Y and Z independent, both with
-s = sigma / sqrt(1 + k^2) (Peikert 2010; Poeppelmann, Ducas, Gueneysu 2014, lemma 2). Completing the square,
+Sigmas above BASE_SIGMA would need long tables. There X = Y + k Z with Y and Z independent, of parameters s and t with
+sigma^2 = s^2 + k^2 t^2 (Peikert 2010; Poeppelmann, Ducas, Gueneysu 2014, lemma 2). Completing the square,
 
     P(X = x) is proportional to exp(-x^2 / (2 sigma^2)) * sum over z in Z of exp(-(z - c)^2 / (2 v^2)),
-    c = k x / (1 + k^2),  v = s / sqrt(1 + k^2),
+    c = k x t^2 / sigma^2,  v = s t / sigma,
 
 and by Poisson's summation the last sum is v sqrt(2 pi) (1 + e) with |e| <= d = 2 (exp(-2 pi^2 v^2) + exp(-8 pi^2 v^2)
 + ...) for every c. So P(X = x) is within the factors (1 - d) / (1 + d) and (1 + d) / (1 - d) of the exact law, and
-their total variation distance is at most d / (1 - d). MAX_SIGMA keeps v >= 4 and d < 2^-450.
+their total variation distance is at most d / (1 - d). Up to FINE_SIGMA s = t, above it Z is such a sum itself; v >= 4
+and d < 2^-450 in both cases.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -28,10 +30,12 @@ from hanse.runtime.noise.errors import SamplerDeltaError, SigmaError
 from hanse.runtime.noise.stream import Stream
 
 MIN_SIGMA: Final = 0.25
-MAX_SIGMA: Final = float(2**19)
+MAX_SIGMA: Final = float(2**26)  # sums of it and of any count of records are far below 2^63
+FINE_SIGMA: Final = float(2**19)  # two draws; above it three
 BASE_SIGMA: Final = 2048  # of the longest table: 55,000 thresholds
 SHARE_OF_DELTA: Final = 0.01
 
+_WIDE_STRIDE: Final = 256
 _CHUNK: Final = 1 << 16  # words at a time: temporary arrays stay in the processor's cache
 _BUCKET_BITS: Final = 16
 _FIRST_BITS: Final = 63
@@ -83,18 +87,15 @@ class Sampler:
     """The discrete Gaussian of one sigma; make it with `sampler`, which keeps the tables."""
 
     sigma: float
-    stride: int
-    total_variation: float  # of one draw, to the exact law
-    _base: _Inversion
+    parts: tuple[tuple[int, _Inversion], ...]  # what is drawn from each table counts so many times
 
     def draw(self, stream: Stream, count: int) -> NDArray[np.int64]:
         """`count` independent values, int64 of shape (count,)."""
-        values = np.empty(count, np.int64)
+        values = np.zeros(count, np.int64)
         for start in range(0, count, _CHUNK):
             part = values[start : start + _CHUNK]
-            part[:] = self._base.draw(stream, len(part))
-            if self.stride:
-                part += self.stride * self._base.draw(stream, len(part))
+            for stride, inversion in self.parts:
+                part += stride * inversion.draw(stream, len(part))
         return values
 
 
@@ -104,35 +105,56 @@ def sampler(sigma: float) -> Sampler:
 
     Raises SigmaError outside of MIN_SIGMA to MAX_SIGMA.
     """
-    if not MIN_SIGMA <= sigma <= MAX_SIGMA:
-        raise SigmaError(f"noise of {sigma:g} grid steps: the sampler draws {MIN_SIGMA:g} to {MAX_SIGMA:g}")
-    stride = _stride(sigma)
-    variance = Fraction(sigma) ** 2 / (1 + stride**2)
-    distance = table.total_variation(variance)
-    if stride:
-        distance = 2 * distance + _convolution_distance(float(variance) / (1 + stride**2))
-    return Sampler(sigma, stride, distance, _Inversion(variance))
+    terms, _ = _terms(_variance(sigma))
+    return Sampler(sigma, tuple((stride, _inversion(variance)) for stride, variance in terms))
 
 
-def sampler_delta(samplers: dict[float, int], epsilon: float, delta: float) -> float:
-    """What the draws of a job add to delta, at most; `samplers` counts the draws for each sigma.
+def total_variation(sigma: float) -> float:
+    """Upper bound of the distance of one draw to the exact law; makes no table. Raises SigmaError as `sampler` does."""
+    terms, distance = _terms(_variance(sigma))
+    return math.fsum([distance, *(table.total_variation(variance) for _, variance in terms)]) * (1 + 1e-9)
+
+
+def sampler_delta(draws: Mapping[float, int], epsilon: float, delta: float) -> float:
+    """What the draws of a job add to delta, at most; `draws` has their number for each sigma.
 
     If the exact mechanism is (epsilon, delta)-DP, one within total variation t of it is (epsilon, delta +
     (1 + e^epsilon) t)-DP, and t adds up over independent draws. Raises SamplerDeltaError above 1 % of `delta`.
     """
-    distance = sum(sampler(sigma).total_variation * count for sigma, count in samplers.items())
+    distance = math.fsum(total_variation(sigma) * count for sigma, count in draws.items())
     added = distance * (1 + math.exp(min(epsilon, 700.0)))
     if not added <= SHARE_OF_DELTA * delta:
         raise SamplerDeltaError(f"the sampler adds {added:.1e} to delta, more than 1 % of {delta:g}")
     return added
 
 
-def _stride(sigma: float) -> int:
-    """The smallest k with sigma / sqrt(1 + k^2) <= BASE_SIGMA; 0 where one table does."""
-    return math.isqrt(math.ceil((sigma / BASE_SIGMA) ** 2) - 2) + 1 if sigma > BASE_SIGMA else 0
+@lru_cache(maxsize=8)
+def _inversion(variance: Fraction) -> _Inversion:
+    return _Inversion(variance)
 
 
-def _convolution_distance(square: float) -> float:
+def _variance(sigma: float) -> Fraction:
+    if not MIN_SIGMA <= sigma <= MAX_SIGMA:
+        raise SigmaError(f"noise of {sigma:g} grid steps: the sampler draws {MIN_SIGMA:g} to {MAX_SIGMA:g}")
+    return Fraction(sigma) ** 2
+
+
+def _terms(variance: Fraction) -> tuple[list[tuple[int, Fraction]], float]:
+    """Strides and variances of what is summed, and how far the sum's law is from the exact one."""
+    if variance <= BASE_SIGMA**2:
+        return [(1, variance)], 0.0
+    if variance <= FINE_SIGMA**2:
+        stride = math.isqrt(math.ceil(variance / BASE_SIGMA**2) - 2) + 1  # smallest with 1 + stride^2 >= the quotient
+        part = variance / (1 + stride**2)
+        return [(1, part), (stride, part)], _convolution_distance(part * part / variance)
+    near = Fraction(BASE_SIGMA**2)
+    far = (variance - near) / _WIDE_STRIDE**2
+    terms, distance = _terms(far)
+    scaled = [(_WIDE_STRIDE * stride, part) for stride, part in terms]
+    return [(1, near), *scaled], distance + _convolution_distance(near * far / variance)
+
+
+def _convolution_distance(square: Fraction) -> float:
     """d / (1 - d) for v^2 = `square`; the factor 2.01 covers the sum's other terms and this float's rounding."""
-    deviation = 2.01 * math.exp(-2 * math.pi**2 * square) + 2.0**-1000
+    deviation = 2.01 * math.exp(-2 * math.pi**2 * float(square)) + 2.0**-1000
     return deviation / (1 - deviation) * (1 + 1e-9)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hanse.runtime.codec import Demand, Grid, GridTooCoarseError, choose
 from hanse.runtime.codec.grid import FLOAT_MARGIN, MAX_INFLATION, MIN_HEADROOM, WRAP_PROBABILITY
-from hanse.runtime.noise import MAX_SIGMA
+from hanse.runtime.noise import FINE_SIGMA
 
 demands = st.builds(
     Demand,
@@ -49,7 +49,7 @@ def noise_is_the_multiplier_times_the_sensitivity(demand: Demand, grid: Grid) ->
         assert grid.norm >= radius * (1 - 1e-12)
     else:
         assert grid.sensitivity >= (radius * (1 + FLOAT_MARGIN) + math.sqrt(demand.lanes)) * (1 - 1e-12)
-    assert demand.noise_multiplier * grid.sensitivity <= grid.sigma <= MAX_SIGMA
+    assert demand.noise_multiplier * grid.sensitivity <= grid.sigma <= FINE_SIGMA
     assert grid.sigma <= demand.noise_multiplier * grid.sensitivity * (1 + 1e-9)
     assert 1 <= grid.inflation <= MAX_INFLATION
 
