@@ -12,6 +12,7 @@ from hanse.api.apps import NEEDS_SCHEMA, RECORD_APPS
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec
+from hanse.api.meta import MESSAGE_MAX, clip_message
 from hanse.api.participant import Dataset, DatasetSchema, ParticipantPolicy
 from hanse.api.participation import ParticipationPlan
 from hanse.api.privacy import Unit
@@ -26,7 +27,8 @@ class Objection:
     next_step: str
 
     def __str__(self) -> str:
-        return f"{self.message}: {self.next_step}"
+        """In a condition: where it is too long the next step stays."""
+        return f"{clip_message(self.message, MESSAGE_MAX - len(self.next_step) - 2)}: {self.next_step}"
 
 
 @dataclass(frozen=True)
@@ -76,29 +78,49 @@ class Budget:
 def objections(
     ask: Ask, owner: str, policy: ParticipantPolicy, dataset: Dataset, budget: Budget
 ) -> Iterator[Objection]:
-    """What the terms of Participant `owner` (namespace/name) have against it, the first cause first."""
+    """What the terms of Participant `owner` (namespace/name) have against a job, before it starts."""
+    where = f"dataset {dataset.name} of Participant {owner}"
+    yield from _policy(ask, owner, where, policy, dataset)
+    if ask.privacy is None:
+        return
+    yield from _dataset(ask, ask.privacy, where, dataset)
+    if dataset.population is not None:
+        yield from _budget(ask.privacy, owner, dataset.population, budget)
+
+
+def standing(plan: ParticipationPlan, owner: str, policy: ParticipantPolicy, dataset: Dataset) -> Iterator[Objection]:
+    """What the owner has against a Participation that it took part in so far: it may change its mind at any time.
+
+    What it declared of the data is in the plan and stays: later edits are for later jobs.
+    """
+    where = f"dataset {dataset.name} of Participant {owner}"
+    yield from _policy(Ask.of_plan(plan), owner, where, policy, dataset)
+    if plan.privacy is not None and plan.population != dataset.population:
+        yield Objection(
+            Reason.POPULATION_NOT_DECLARED,
+            f"{where} does not belong to population {plan.population} any more, which this job is charged to",
+            "delete the job and create it anew",
+        )
+
+
+def _policy(ask: Ask, owner: str, where: str, policy: ParticipantPolicy, dataset: Dataset) -> Iterator[Objection]:
     if policy.images and not _matches(ask.image, policy.images):
         yield Objection(
             Reason.IMAGE_NOT_ALLOWED,
             f"Participant {owner} does not let image {ask.image} see its data (policy.images: {_some(policy.images)})",
             "use one of these, or its owner adds it",
         )
-    where = f"dataset {dataset.name} of Participant {owner}"
-    if ask.privacy is None:
-        if dataset.population is not None:
-            yield Objection(
-                Reason.PRIVACY_REQUIRED,
-                f"{where} belongs to population {dataset.population}, whose privacy is counted",
-                "set spec.privacy.differentialPrivacy",
-            )
-        return
-    yield from _policy(ask, ask.privacy, owner, policy)
-    yield from _dataset(ask, ask.privacy, where, dataset)
-    if dataset.population is not None:
-        yield from _budget(ask.privacy, owner, dataset.population, budget)
+    if ask.privacy is not None:
+        yield from _private(ask, ask.privacy, owner, policy)
+    elif dataset.population is not None:
+        yield Objection(
+            Reason.PRIVACY_REQUIRED,
+            f"{where} belongs to population {dataset.population}, whose privacy is counted",
+            "set spec.privacy.differentialPrivacy",
+        )
 
 
-def _policy(ask: Ask, wanted: PrivacyAsk, owner: str, policy: ParticipantPolicy) -> Iterator[Objection]:
+def _private(ask: Ask, wanted: PrivacyAsk, owner: str, policy: ParticipantPolicy) -> Iterator[Objection]:
     limit = policy.max_epsilon_per_job
     if limit is not None and wanted.epsilon is not None and wanted.epsilon > float(limit):
         yield Objection(
@@ -216,4 +238,4 @@ def _matches(text: str, globs: list[str]) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return ", ".join(clip_message(name, 64) for name in names[:2]) + (", …" if len(names) > 2 else "")

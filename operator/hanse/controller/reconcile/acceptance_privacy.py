@@ -49,7 +49,7 @@ def of_participant(
     budget = terms.Budget(lookup.spec, lookup.invalid) if lookup is not None else terms.Budget()
     ask = terms.Ask.of_spec(spec, epsilon)
     for objection in terms.objections(ask, f"{reference.namespace}/{reference.name}", found.policy, dataset, budget):
-        yield objection.reason, f"participant {member.name!r}: {objection}"
+        yield objection.reason, str(objection)
 
 
 def of_all(observed: ObservedJob, spec: FederatedJobSpec) -> Iterator[Problem]:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hanse.api import names
+from hanse.api import names, terms
 from hanse.api.conditions import ParticipationCondition, Reason
 from hanse.api.meta import clip_message
 from hanse.api.participant import Dataset, ParticipantSpec
 from hanse.api.participation import ContainerFailure, ParticipationStatus
 from hanse.api.runconfig import ClientConfig, ClientDataset
 from hanse.controller.manifests import client
-from hanse.controller.reconcile import children, leaves, notes, pods
+from hanse.controller.reconcile import charging, children, leaves, notes, pods
 from hanse.controller.reconcile.acceptance import permission_hint
 from hanse.controller.reconcile.conditions import ConditionSet
 from hanse.controller.reconcile.model import (
@@ -67,6 +67,7 @@ def plan(observed: ObservedParticipation, now: datetime) -> Plan:
     update = {
         **draft.values,
         "rounds_contributed": rounds,
+        "epsilon": charging.epsilons(observed),
         "conditions": draft.conditions.all(),
         "observed_generation": observed.meta.generation,
     }
@@ -87,10 +88,14 @@ def _steer(draft: _Draft) -> None:
     draft.conditions.set(ParticipationCondition.COMPLETE, "False", Reason.NOT_COMPLETED, "")
     draft.conditions.set(ParticipationCondition.FAILED, "False", Reason.NOT_FAILED, "")
     _judge(draft)
+    reserved = charging.check(draft.conditions, observed)
     if draft.over:
         return
     if observed.spec.suspend:
         _suspend(draft)
+    elif observed.client_job is None and not reserved:
+        refused_by = draft.conditions.get(ParticipationCondition.BUDGET_RESERVED)
+        draft.ready(refused_by.reason, refused_by.message)
     elif observed.client_job is None:
         _start(draft, spec, dataset)
     else:
@@ -113,6 +118,9 @@ def _policy(observed: ObservedParticipation) -> tuple[_Refused | None, Dataset |
     if dataset is None:
         text = f"Participant {reference.name} has no dataset {observed.spec.plan.dataset!r} any more"
         return _Refused(Reason.DATASET_NOT_DECLARED, text), None, None
+    owner = f"{observed.meta.namespace}/{reference.name}"
+    for objection in terms.standing(observed.spec.plan, owner, lookup.found.policy, dataset):
+        return _Refused(objection.reason, str(objection)), None, None
     return None, dataset, lookup.found
 
 

@@ -108,7 +108,7 @@ async def test_the_log_is_bounded(rig: Rig) -> None:
     assert len(failure(rig)["log"]) == 4096
 
 
-@pytest.mark.parametrize("change", ["policy", "gone", "dataset"])
+@pytest.mark.parametrize("change", ["policy", "gone", "dataset", "image", "population"])
 async def test_an_owner_may_change_its_mind(rig: Rig, change: str) -> None:
     rig.pod_of(rig.client_job("bank-a"), world.running())
     await rig.settle()
@@ -118,6 +118,15 @@ async def test_an_owner_may_change_its_mind(rig: Rig, change: str) -> None:
     elif change == "gone":
         rig.door.remove("Participant", "bank-a", "bank-a")
         reason = "ParticipantNotFound"
+    elif change == "image":
+        policy = {"namespaces": ["consortium"], "images": ["audited@*"]}
+        rig.door.put(world.participant("bank-a", policy=policy))
+        reason = "ImageNotAllowed"
+    elif change == "population":
+        source = {"persistentVolumeClaim": {"claimName": "loans"}, "path": "loans.csv"}
+        dataset = {"name": "loans", "source": source, "population": "borrowers"}
+        rig.door.put(world.participant("bank-a", datasets=[dataset]))
+        reason = "PrivacyRequired"
     else:
         source = {"persistentVolumeClaim": {"claimName": "x"}, "path": "x"}
         rig.door.put(world.participant("bank-a", datasets=[{"name": "cards", "source": source}]))
@@ -126,7 +135,7 @@ async def test_an_owner_may_change_its_mind(rig: Rig, change: str) -> None:
     assert condition(rig, "PolicySatisfied") == ("False", reason)
     assert rig.client_job("bank-a") is None
     assert rig.status["participants"][0]["reason"] == reason
-    rig.door.put(world.participant("bank-a"))
+    rig.door.put(world.participant("bank-a", policy={"namespaces": ["consortium"], "images": []}))
     await rig.settle()
     assert condition(rig, "PolicySatisfied")[0] == "True"
     assert rig.client_job("bank-a") is not None
