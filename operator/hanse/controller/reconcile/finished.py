@@ -1,7 +1,7 @@
 """A job that is over: give back what it still holds, then its time to live."""
 
 from hanse.api.conditions import JobCondition, ParticipationCondition
-from hanse.controller.reconcile import rounds, ttl
+from hanse.controller.reconcile import rounds, spending, ttl
 from hanse.controller.reconcile.conditions import holds
 from hanse.controller.reconcile.draft import Draft
 from hanse.controller.reconcile.model import Delete, SetSuspend
@@ -14,6 +14,7 @@ def tidy(draft: Draft) -> None:
     """Stop what still runs. Ended pods stay, for their logs, until the job is deleted."""
     observed = draft.observed
     rounds.enrich(draft)
+    spending.enrich(draft)
     ended = observed.status.completion_time or draft.now
     waited = (draft.now - ended).total_seconds()
     server = observed.server_job

@@ -3,7 +3,18 @@
 from hanse.api.conditions import JobCondition, Reason
 from hanse.api.job import FederatedJobSpec
 from hanse.api.progress import Progress
-from hanse.controller.reconcile import children, deadline, members, outcome, pods, quota, rounds, start_timeout, suspend
+from hanse.controller.reconcile import (
+    children,
+    deadline,
+    members,
+    outcome,
+    pods,
+    quota,
+    rounds,
+    spending,
+    start_timeout,
+    suspend,
+)
 from hanse.controller.reconcile.draft import Draft
 from hanse.controller.reconcile.finished import tidy
 from hanse.controller.reconcile.members import Member
@@ -23,6 +34,7 @@ def steer(draft: Draft) -> None:
     progress = rounds.enrich(draft)
     found = members.observe(observed, spec.participants, progress)
     draft.values["participants"] = [m.status for m in found]
+    spending.enrich(draft)
     draft.lost = frozenset(m.name for m in found if m.lost)
     completed = rounds.completed_rounds(observed.status, draft)
     _full_participation(draft, found, completed)
