@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 
-from e2e.harness import faults, objects
-from e2e.harness.federation import Federation, completed
-from e2e.harness.kube import wait_until
+import pytest
+
+from e2e.cluster import binaries
+from e2e.harness import faults, install, objects
+from e2e.harness.federation import OPERATOR_NAMESPACE, Federation, completed
+from e2e.harness.install import Image
+from e2e.harness.kube import Kube, Object, is_true, wait_until
 from e2e.harness.objects import COORDINATOR
-from e2e.harness.session import OWNERS
+from e2e.harness.session import OTHERS, OWNERS
+from hanse.api.exitcodes import ExitCode
 
 TWO = OWNERS[:2]
 SLOW = {"config": {"fail": "slow", "seconds": "0.5"}}
@@ -66,20 +73,67 @@ def test_deleting_a_running_job_leaves_nothing(federation: Federation, name: str
     assert federation.leftovers(uid) == []
 
 
+@pytest.fixture
+def impatient(installed: Kube, images: dict[str, Image]) -> Iterator[None]:
+    """Clients of new jobs wait 10 s for a server that is away, instead of 300."""
+    helm, values = binaries.ensure(["helm"])["helm"], install.helm_values(images, [*OWNERS, *OTHERS])
+    install.install_chart(installed, helm, {**values, "operator": {"serverLostSeconds": 10}})
+    yield
+    install.install_chart(installed, helm, values)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_deleting_with_the_operator_down(federation: Federation, name: str) -> None:
-    """The deletion completes at once; the rest goes when the operator is back."""
+    """The server goes at once, every client pod ends by itself, the rest goes when the operator is back."""
     kube = federation.kube
-    federation.submit(name, TWO, rounds=100, app=SLOW)
+    federation.submit(name, TWO, rounds=1000, backoffLimit=1, app=SLOW)
     federation.wait_round(name, 1)
     uid = federation.uid(name)
     with faults.operator_down(kube):
+        start = time.monotonic()
         kube.delete("federatedjob", name, COORDINATOR)
         wait_until(
             "the coordinator's side is gone",
             lambda: not [x for x in federation.leftovers(uid) if f" {COORDINATOR}/" in x],
             timeout=90,
         )
+        jobs = wait_until("every client Job has ended by itself", lambda: ended_jobs(kube, uid), timeout=300)
+        print(f"client pods had ended after {time.monotonic() - start:.0f} s (serverLostSeconds 10, backoffLimit 1)")
+        assert {job["metadata"]["namespace"] for job in jobs} == set(TWO)
+        assert not faults.operator_pods(kube)
+        for pod in kube.list("pods", selector=f"hanse.dev/job-uid={uid}"):
+            assert pod["status"]["phase"] == "Failed"
+            assert {exit_code(pod, "trainer")} <= {ExitCode.SERVER_LOST, ExitCode.GATE_FAILED}
+    kube.run("rollout", "status", "deploy/hanse-operator", "-n", OPERATOR_NAMESPACE, "--timeout=90s")
+    back = time.monotonic()
     wait_until("nothing is left", lambda: not federation.leftovers(uid), timeout=150)
+    print(f"nothing was left {time.monotonic() - back:.0f} s after the operator's return")
+
+
+def ended_jobs(kube: Kube, uid: str) -> list[Object]:
+    """The clients' batch Jobs of a FederatedJob once all have failed and none has a pod that lives."""
+    jobs = kube.list("jobs", selector=f"hanse.dev/job-uid={uid}")
+    pods = kube.list("pods", selector=f"hanse.dev/job-uid={uid}")
+    alive = [p for p in pods if p["status"]["phase"] not in ("Failed", "Succeeded")]
+    return jobs if not alive and all(is_true(job, "Failed") for job in jobs) else []
+
+
+def exit_code(pod: Object, container: str) -> int:
+    """With which a container has ended."""
+    status = next(s for s in pod["status"]["containerStatuses"] if s["name"] == container)
+    return int(status["state"]["terminated"]["exitCode"])
+
+
+def test_a_job_made_anew_under_its_old_name_starts_from_nothing(federation: Federation, name: str) -> None:
+    """What the first one left takes a moment to go, and is not the second one's server."""
+    federation.submit(name, TWO, rounds=2)
+    first = federation.wait(name, "Complete")
+    federation.kube.delete("federatedjob", name, COORDINATOR, wait=False)
+    federation.submit(name, TWO, rounds=4)
+    second = federation.wait(name, "Complete")
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert completed(second) == 4
+    assert second["status"]["round"]["total"] == 4
 
 
 def test_the_trainer_has_no_key_no_token_and_no_route(federation: Federation, name: str) -> None:

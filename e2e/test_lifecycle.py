@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from e2e.cluster.backend import Cluster
 from e2e.harness import faults, objects
-from e2e.harness.federation import Federation, completed
+from e2e.harness.federation import Federation, completed, participant_status
 from e2e.harness.kube import condition, is_true, wait_until
 from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
@@ -100,6 +100,21 @@ def test_one_never_comes_and_the_quorum_is_reached(federation: Federation, name:
     assert condition(job, "FullParticipation")["reason"] == "SubsetOnly"
     assert "absent" in condition(job, "FullParticipation")["message"]
     assert job["status"]["rounds"][0]["missing"] == ["absent"]
+
+
+def test_one_that_has_failed_for_good_is_not_waited_for(federation: Federation, name: str) -> None:
+    """startTimeoutSeconds is longer than this test may take: nobody else can come, so the two start at once."""
+    missing = [objects.dataset("numbers", "numbers", "no-such-file.csv")]
+    federation.kube.apply(objects.participant("dataless", missing, namespace=OWNERS[2]))
+    spec = objects.federated_job(name, federation.trainer, TWO, quorum=2, startTimeoutSeconds=3600)
+    reference = {"namespace": OWNERS[2], "name": "dataless"}
+    spec["spec"]["participants"].append({"name": "dataless", "participantRef": reference, "dataset": "numbers"})
+    federation.jobs.append(name)
+    federation.kube.apply(spec)
+    job = federation.wait(name, "Complete")
+    assert completed(job) == 3
+    assert job["status"]["rounds"][0]["missing"] == ["dataless"]
+    assert participant_status(job, "dataless")["reason"] == "DatasetNotFound"
 
 
 def test_one_never_comes_and_the_quorum_is_missed(federation: Federation, name: str) -> None:

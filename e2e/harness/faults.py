@@ -23,15 +23,17 @@ def kill(cluster: Cluster, pod: Object, pattern: str, signal: str = "KILL") -> i
     raise AssertionError(f"no process of pod {pod['metadata']['name']} has {pattern!r} in its command line")
 
 
+def operator_pods(kube: Kube) -> list[Object]:
+    """Pods of the operator."""
+    return kube.list("pods", OPERATOR_NAMESPACE, "app.kubernetes.io/name=hanse")
+
+
 @contextmanager
 def operator_down(kube: Kube) -> Iterator[None]:
     """The operator is away, its pod gone; afterwards it is back."""
     kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=0")
     try:
-        selector = "app.kubernetes.io/name=hanse"
-        wait_until(
-            "the operator's pod is gone", lambda: not kube.list("pods", OPERATOR_NAMESPACE, selector), timeout=90
-        )
+        wait_until("the operator's pod is gone", lambda: not operator_pods(kube), timeout=90)
         yield
     finally:
         kube.run("scale", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator", "--replicas=1")
