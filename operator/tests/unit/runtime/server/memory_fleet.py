@@ -127,9 +127,9 @@ def make_config(clients: int = 3, **settings: Any) -> RunConfig:
     return RunConfig(
         job=JobRef(namespace="n", name="j", uid=settings.pop("uid", "00000000-0000-4000-8000-000000000001")),
         client_app="a:b",
-        participants=[ServerParticipant(name=f"p{i}", index=i, public_key=f"k{i}") for i in range(clients)],
         **(
             {
+                "participants": [ServerParticipant(name=f"p{i}", index=i, public_key=f"k{i}") for i in range(clients)],
                 "quorum": clients,
                 "rounds": 4,
                 "start_timeout_seconds": 60,
