@@ -15,6 +15,8 @@ from hanse.dp.reference import event_rdp
 NOISES = st.floats(0.3, 50)
 RATES = st.floats(1e-5, 1)
 LOSSES = st.lists(st.floats(0, 1e6), min_size=len(ORDERS), max_size=len(ORDERS)).map(tuple)
+#: Without a zero, which alone makes epsilon 0.
+POSITIVE = st.lists(st.floats(1e-3, 1e3), min_size=len(ORDERS), max_size=len(ORDERS)).map(tuple)
 
 
 def discrete(sigma: float) -> dict[int, float]:
@@ -52,7 +54,7 @@ class TestAgainstDpAccounting:
 
         assert gaussian(noise) == pytest.approx(event_rdp(GaussianDpEvent(noise)), rel=1e-12)
 
-    @given(LOSSES, st.floats(1e-12, 0.5))
+    @given(st.one_of(NOISES.map(gaussian), POSITIVE, LOSSES), st.floats(1e-12, 0.5))
     @settings(max_examples=100, deadline=None)
     def test_the_conversion_is_the_same_at_the_delta_that_the_sampler_leaves(self, loss: Rdp, delta: float) -> None:
         theirs, _ = compute_epsilon(ORDERS, loss, delta * (1 - SAMPLER_SHARE))
