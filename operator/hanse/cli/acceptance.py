@@ -1,32 +1,26 @@
 """The operator's acceptance of a job, before anything is submitted. `hanse check` and `hanse run` apply it.
 
-The operator decides; this is the same judgement on the Participants that are in the files.
+The operator decides; this is the same judgement on the Participants that are in the files. Privacy is in `privacy`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from hanse.api.apps import BUILT_IN_APPS, NEEDS_SCHEMA, is_platform_app
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
+from hanse.cli.privacy import Budgets, findings
+from hanse.cli.privacy import Finding as Finding
 from hanse.cli.yamlfiles import Location
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Where (below the object), what, the next step, and the reason that the operator gives."""
-
-    location: Location
-    message: str
-    next_step: str
-    reason: Reason
-
-
 def acceptance(
-    namespace: str, spec: FederatedJobSpec, participants: Mapping[tuple[str, str], ParticipantSpec]
+    namespace: str,
+    spec: FederatedJobSpec,
+    participants: Mapping[tuple[str, str], ParticipantSpec],
+    budgets: Budgets | None = None,
 ) -> Iterator[Finding]:
-    """What the operator would refuse, given these Participants by (namespace, name)."""
+    """What the operator would refuse, given these Participants and PrivacyBudgets by (namespace, name)."""
     app = spec.app.client_app
     if is_platform_app(app) and app not in BUILT_IN_APPS:
         yield Finding(
@@ -48,6 +42,7 @@ def acceptance(
             continue
         seen.add(ref)
         yield from _accept_one(namespace, app, index, participant, participants)
+    yield from findings(spec, participants, budgets or {})
 
 
 def _accept_one(

@@ -25,6 +25,7 @@ _PATTERNS = {
     r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$": "must be a size, for example 1Gi",
     r"^[^/].*$": "must be a path relative to the volume, without a leading /",
     r"^[^\s]+$": "must not hold blanks",
+    r"^[A-Za-z0-9_.*?/-]+$": "must be the name of an array, with * and ? as wildcards",
 }
 
 

@@ -1,4 +1,4 @@
-"""FederatedJobs and Participants read from YAML, every problem at once. For `hanse run` and `hanse check`."""
+"""Our kinds read from YAML, every problem at once. For `hanse run` and `hanse check`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -78,8 +78,9 @@ class Manifests:
         raise UsageError(f"No single FederatedJob {name} in the files", f"They hold: {known}.")
 
     def refusals(self, job: Manifest[FederatedJobSpec]) -> list[tuple[Finding, Problem]]:
-        """What the operator would refuse if the files' Participants were all there is."""
-        return [(f, job.problem(f)) for f in acceptance(job.namespace, job.spec, self.owners())]
+        """What the operator would refuse if the files' Participants and PrivacyBudgets were all there is."""
+        budgets = {(b.namespace, b.name): b.spec for b in self.budgets}
+        return [(f, job.problem(f)) for f in acceptance(job.namespace, job.spec, self.owners(), budgets)]
 
 
 def load(paths: Sequence[Path]) -> Manifests:

@@ -67,7 +67,7 @@ def run(options: RunOptions, console: Console) -> None:
 def _accept(manifests: Manifests, manifest: Manifest[FederatedJobSpec]) -> None:
     problems = []
     for finding, problem in manifests.refusals(manifest):
-        if finding.reason == Reason.PARTICIPANT_NOT_FOUND:
+        if finding.reason in (Reason.PARTICIPANT_NOT_FOUND, Reason.BUDGET_NOT_FOUND):
             problem = replace(problem, next_step="Name the file that holds it too, or the directory of both.")
         problems.append(problem)
     if problems:

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -43,4 +43,62 @@ def test_what_the_operator_would_refuse_is_an_error(tmp_path: Path) -> None:
 
 def test_nothing_of_ours(tmp_path: Path) -> None:
     path = write(tmp_path / "m.yaml", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}})
-    assert checked(path) == ["nothing of kind FederatedJob or Participant in these files"]
+    assert checked(path) == ["nothing of kind FederatedJob, Participant or PrivacyBudget in these files"]
+
+
+SOURCE = {"persistentVolumeClaim": {"claimName": "loans"}, "path": "loans.csv"}
+SILO = {"unit": "Silo", "epsilon": "3", "delta": "1e-5", "clip": "1"}
+
+
+def private_owner(letter: str, **policy: Any) -> dict[str, Any]:
+    dataset = {"name": "loans", "source": SOURCE, "population": "borrowers", "records": 8000}
+    return participant(letter, datasets=[dataset], policy={"namespaces": ["consortium"], **policy})
+
+
+def budget(letter: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "hanse.dev/v1alpha1",
+        "kind": "PrivacyBudget",
+        "metadata": {"name": "borrowers", "namespace": f"bank-{letter}"},
+        "spec": {"unit": "Record", "epsilon": "8", "delta": "1e-5", **spec},
+    }
+
+
+def private(**asked: Any) -> dict[str, Any]:
+    return job(privacy={"differentialPrivacy": {key: value for key, value in {**SILO, **asked}.items() if value}})
+
+
+def test_who_gives_the_noise_is_told_epsilon(tmp_path: Path) -> None:
+    asked = private(epsilon=None, noiseMultiplier="4")
+    objects = (asked, *(private_owner(x) for x in "ab"), *(budget(x) for x in "ab"))
+    found = checked(write(tmp_path / "m.yaml", *objects))
+    assert [line.split()[0] for line in found] == ["ok"] * 5 + ["epsilon"]
+    assert "ok    PrivacyBudget bank-b/borrowers" in found
+    # Three Gaussian releases at noise 4 are one of mu = sqrt(3)/4: exactly 1.698 at 1e-5 (Dong, Roth, Su 2019), and RDP
+    # is an upper bound of it that is not far.
+    epsilon = float(found[-1].split(": epsilon ")[1].split()[0])
+    assert 1.698 < epsilon < 1.9
+    for part in ("unit Silo", "adjacency Replace", "delta 1e-5", "ServerAndOne", "accountant RDP", "3 releases"):
+        assert part in found[-1]
+
+
+def test_a_budget_elsewhere_is_a_note(tmp_path: Path) -> None:
+    found = checked(write(tmp_path / "m.yaml", private(), *(private_owner(x) for x in "ab"), budget("a")))
+    assert [line.split()[0] for line in found] == ["ok"] * 4 + ["epsilon", "note"]
+    assert "no PrivacyBudget bank-b/borrowers" in found[-1]
+
+
+def test_terms_of_the_owners_are_errors(tmp_path: Path) -> None:
+    owners = (private_owner("a", images=["audited@*"]), private_owner("b", maxEpsilonPerJob="2.5"))
+    budgets = (budget("a", delta="1e-6"), budget("b"))
+    with pytest.raises(ManifestError) as error:
+        checked(write(tmp_path / "m.yaml", private(), *owners, *budgets))
+    reasons = [problem.message.rsplit("(", 1)[1].rstrip(")") for problem in error.value.problems]
+    assert reasons == ["ImageNotAllowed", "DeltaTooLarge", "EpsilonTooLarge"]
+    assert [problem.field for problem in error.value.problems][2] == "spec.participants[1].participantRef"
+
+
+def test_what_no_noise_can_give_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as error:
+        checked(write(tmp_path / "m.yaml", private(epsilon="1e-5"), *(private_owner(x) for x in "ab")))
+    assert error.value.problems[0].field == "spec.privacy.differentialPrivacy"
