@@ -16,6 +16,7 @@ from hanse.api.participant import Dataset, ParticipantSpec
 from hanse.api.privacy import ACCOUNTANT, Adversary, PrivacyPlan
 from hanse.api.terms import Ask, Budget, objections, schema_objections
 from hanse.cli.yamlfiles import Location
+from hanse.dp import AccountingError, resolve
 
 Owners = Mapping[tuple[str, str], ParticipantSpec]
 Budgets = Mapping[tuple[str, str], PrivacyBudgetSpec]
@@ -39,7 +40,7 @@ def findings(spec: FederatedJobSpec, owners: Owners, budgets: Budgets) -> Iterat
     plan = None
     try:
         plan = plan_of(spec)
-    except ValueError as error:  # AccountingError, which is imported with the accountant alone
+    except AccountingError as error:
         yield Finding(("spec", "privacy", "differentialPrivacy"), str(error), "Ask for another.", Reason.INVALID_SPEC)
     ask = Ask.of_spec(spec, float(plan.epsilon) if plan is not None else None)
     used: dict[str, Dataset] = {}
@@ -65,8 +66,6 @@ def plan_of(spec: FederatedJobSpec) -> PrivacyPlan | None:
     wanted = spec.differential_privacy
     if wanted is None:
         return None
-    from hanse.dp import resolve  # numpy: only where it is needed
-
     return resolve(wanted, spec.rounds, _ANY_RECORDS)
 
 

@@ -9,7 +9,9 @@ import pytest
 from hanse.dev.cases import load_cases, merge
 
 JOBS = "/apis/hanse.dev/v1alpha1/namespaces/default/federatedjobs"
-BASE = load_cases(Path(__file__).parent / "cases")[0].manifest
+CASES = load_cases(Path(__file__).parent / "cases")
+BASE = CASES[0].manifest
+OWNER = next(case for case in CASES if case.manifest["kind"] == "Participant").manifest
 HUGE = "a" * 100_000
 
 
@@ -45,6 +47,32 @@ def test_1024_participants_fit_also_when_edited_and_frozen(http: httpx.Client) -
     assert "spec.participants cannot be changed" in refused.text
 
 
+PRIVATE = {"unit": "Silo", "epsilon": "3", "delta": "1e-5", "clip": "1"}
+
+
+def test_the_longest_schedule_fits_beside_1024_participants(http: httpx.Client) -> None:
+    schedule = {"kind": "List", "multipliers": ["0.123456789012"] * 1000}
+    privacy = {"differentialPrivacy": {**PRIVATE, "schedule": schedule, "maxAttempts": 2}}
+    spec = {"participants": participants(1024), "rounds": 1000, "privacy": privacy}
+    response = create(http, {"metadata": {"name": "long"}, "spec": spec}, dry_run=False)
+    assert response.status_code == 201, response.text[-2000:]
+    patch = {"Content-Type": "application/merge-patch+json"}
+    edit = http.patch(f"{JOBS}/long", json={"spec": {"quorum": 3}}, headers=patch)
+    assert edit.status_code == 200, edit.text[-2000:]
+    schedule["multipliers"] = ["0.1"] * 1001
+    assert create(http, {"spec": {**spec, "privacy": privacy}}).status_code == 422
+
+
+def test_the_greatest_number_of_ranges_fits(http: httpx.Client) -> None:
+    columns = [f"{index:0128d}" for index in range(4096)]
+    ranges = {column: {"low": "-123456789012.123456789012", "high": "123456789012.123456789012"} for column in columns}
+    schema = {"label": "y", "features": columns, "ranges": ranges}
+    change = {"datasets": [{**OWNER["spec"]["datasets"][0], "schema": schema}]}
+    url = "/apis/hanse.dev/v1alpha1/namespaces/default/participants"
+    response = http.post(url, params={"dryRun": "All"}, json=merge(OWNER, {"spec": change}))
+    assert response.status_code == 201, response.text[-2000:]
+
+
 def test_1025_participants_are_refused(http: httpx.Client) -> None:
     response = create(http, {"spec": {"participants": participants(1025)}})
     assert response.status_code == 422
@@ -65,6 +93,13 @@ def test_1025_participants_are_refused(http: httpx.Client) -> None:
         ("spec.output.storage.size", {"output": {"storage": {"size": "1" * 20 + "Gi"}}}),
         ("spec.quorum", {"quorum": 1025}),
         ("spec.backoffLimit", {"backoffLimit": 10**12}),
+        (
+            "spec.privacy.differentialPrivacy.epsilon",
+            {"privacy": {"differentialPrivacy": {**PRIVATE, "epsilon": HUGE}}},
+        ),
+        ("spec.privacy.differentialPrivacy.clip", {"privacy": {"differentialPrivacy": {**PRIVATE, "clip": "9" * 33}}}),
+        ("spec.app.personalLayers[0]", {"app": {"personalLayers": [HUGE]}}),
+        ("spec.app.initialModel.seed", {"app": {"initialModel": {"seed": 2**31}}}),
     ],
 )
 def test_huge_values_are_refused(http: httpx.Client, field: str, change: dict[str, Any]) -> None:
