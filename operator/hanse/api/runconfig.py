@@ -22,7 +22,7 @@ from hanse.api.job import (
 from hanse.api.meta import ApiModel, ShortName
 from hanse.api.participant import DatasetSchema
 from hanse.api.participation import JobRef
-from hanse.api.privacy import PrivacyPlan
+from hanse.api.privacy import PrivacyPlan, Unit
 
 SERVER_LOST_SECONDS = 300
 MAX_MESSAGE_BYTES = 2 << 30
@@ -111,6 +111,7 @@ class InitialConfig(ApiModel):
     """What the first model of a private job is made from, without data: columns and ranges as the owner published."""
 
     seed: int = Field(default=0, ge=0)
+    unit: Unit
     participants: int = Field(ge=1)
     config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
     schema_: DatasetSchema | None = Field(default=None, alias="schema")
@@ -161,6 +162,7 @@ class ClientConfig(ApiModel):
             return CheckConfig(client_app=self.client_app)
         initial = InitialConfig(
             seed=self.initial_seed or 0,
+            unit=self.privacy.unit,
             participants=self.participants,
             config=self.config,
             schema_=self.dataset.schema_,

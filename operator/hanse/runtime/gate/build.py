@@ -14,7 +14,7 @@ from hanse.pki import identity
 from hanse.runtime.aggregation import AggregationError
 from hanse.runtime.codec import CodecError, Layout
 from hanse.runtime.gate.histograms import Histograms, evaluation_histograms, statistics_histograms
-from hanse.runtime.gate.initial import Arrays, NoInitialModel, read_initial
+from hanse.runtime.gate.initial import Arrays, NoInitialModel, check_unit, read_initial
 from hanse.runtime.gate.layers import LocalLayers
 from hanse.runtime.gate.models import Models
 from hanse.runtime.gate.outbox import Outbox
@@ -45,6 +45,7 @@ def private_filter(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Pri
 
 def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
     initial, model = read_initial(paths.initial)
+    check_unit(model, plan.unit)
     layout = Layout.of(model, config.personal_layers)
     updates = Updates(layout, config.plan_hash, plan, config.compression, paths.state)
     log.info("the sampler adds %.1e to delta %s", updates.check(), plan.delta)

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from hanse.api.privacy import Unit
 from hanse.api.replies import ReplyCode
+from hanse.runtime.codec import is_batch_norm_buffer
 from hanse.runtime.flower import wire
 from hanse.runtime.gate.checks import check_reply
 from hanse.runtime.gate.content import Content, RecordKind
@@ -23,6 +25,16 @@ MESSAGE: Final = "query.initial"
 ARRAYS: Final = "arrays"
 
 Arrays = dict[str, NDArray[Any]]
+
+
+def check_unit(arrays: Arrays, unit: Unit) -> None:
+    """Raise NoInitialModel when no noise on updates protects the model's layers in this unit."""
+    buffers = sorted(name for name in arrays if is_batch_norm_buffer(name))
+    if unit == "Record" and buffers:
+        raise NoInitialModel(
+            f"{buffers[0]} is a buffer of BatchNorm, which mixes the records of a batch: unit Record cannot hide one "
+            "of them; use GroupNorm"
+        )
 
 
 class NoInitialModel(Exception):

@@ -15,7 +15,7 @@ from hanse.api.runconfig import InitialConfig
 from hanse.runtime.durable import replace_file
 from hanse.runtime.flower import client
 from hanse.runtime.gate.frames import Frame, head_of
-from hanse.runtime.gate.initial import FILE, NoInitialModel, read_initial
+from hanse.runtime.gate.initial import FILE, NoInitialModel, check_unit, read_initial
 from hanse.runtime.trainer.errors import TrainerExit
 
 
@@ -35,6 +35,7 @@ def make_initial(app: client.App, config: InitialConfig, directory: Path) -> Non
         whole.write(piece)
     replace_file(directory / FILE, whole.getvalue())
     try:
-        read_initial(directory)
+        _, arrays = read_initial(directory)
+        check_unit(arrays, config.unit)
     except NoInitialModel as error:
         raise TrainerExit(ExitCode.CONFIG_INVALID, str(error)) from error

@@ -38,6 +38,7 @@ class Workspace:
         config: dict[str, str] | None = None,
         privacy: dict[str, Any] | None = None,
         epsilon: str = "10",
+        unit: str = "Silo",
         app: dict[str, Any] | None = None,
         **spec: Any,
     ) -> list[str]:
@@ -48,7 +49,8 @@ class Workspace:
         for letter in "ab":
             source = {"persistentVolumeClaim": {"claimName": "loans"}, "path": "loans.csv"}
             dataset = {"name": "loans", "source": source, "population": "borrowers", "records": 10}
-            objects += [participant(letter, datasets=[dataset]), budget(letter, epsilon)]
+            policy = {"namespaces": ["consortium"], "recordApps": ["hostile:app"]}
+            objects += [participant(letter, datasets=[dataset], policy=policy), budget(letter, epsilon, unit)]
             (self.path / f"{letter}.csv").write_text(f"id,default,age\n1,0,{ord(letter)}\n")
         write(self.path / "job.yaml", *objects)
         data = [f"--data=bank-{x}/loans={self.path}/{x}.csv" for x in "ab"]

@@ -68,7 +68,7 @@ def train(number: int = 1, arrays: Arrays | None = None, kind: str = "train") ->
 class Pod:
     """Directories of one gate; `gate` starts it (again)."""
 
-    def __init__(self, root: Path, plan: PrivacyPlan = SILO, **changes: Any) -> None:
+    def __init__(self, root: Path, plan: PrivacyPlan = SILO, model: Arrays | None = None, **changes: Any) -> None:
         self.paths = Paths(root)
         self.plan = plan
         schema = DatasetSchema(label="default", ranges={n: ColumnRange(low="0", high="1") for n in ("age", "income")})
@@ -90,7 +90,7 @@ class Pod:
         self.paths.ledger.mkdir(parents=True)
         self.paths.identity_key.parent.mkdir(parents=True)
         self.paths.identity_key.write_text(new_identity().private)
-        self.initial(MODEL)
+        self.initial(MODEL if model is None else model)
         self.reserve()
 
     def initial(self, arrays: Arrays) -> None:

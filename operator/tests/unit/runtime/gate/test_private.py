@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hanse.api.compression import Compression
 from hanse.api.participation import JobRef
-from hanse.api.privacy import EvaluationPlan, StatisticsPlan
+from hanse.api.privacy import EvaluationPlan, PrivacyPlan, StatisticsPlan
 from hanse.api.replies import ReplyCode
 from hanse.api.runconfig import RunConfig, ServerParticipant
 from hanse.runtime.aggregation.received import Receiver
 from hanse.runtime.gate.answers import Decider
+from hanse.runtime.gate.build import BadPlan
 from hanse.runtime.gate.content import Content, RecordKind, RecordView
 from hanse.runtime.gate.filter import Asked, Ready
 from hanse.runtime.gate.histograms import evaluation_histograms
@@ -33,6 +35,9 @@ from tests.unit.runtime.gate.private_pod import (
     record,
     train,
 )
+
+#: Without BatchNorm, as unit Record needs it.
+PLAIN = {name: MODEL[name] for name in SHARED}
 
 
 @pytest.fixture
@@ -94,10 +99,10 @@ def test_the_server_gets_the_clipped_difference_and_noise(tmp_path: Path) -> Non
 
 def test_a_record_job_steps_by_the_sum_over_the_expected_batch(tmp_path: Path) -> None:
     quiet = RECORD.model_copy(update={"noise_multipliers": ["0.01"] * 3})
-    pod = Pod(tmp_path, quiet)
-    sums = {name: np.zeros_like(value) for name, value in MODEL.items()}
+    pod = Pod(tmp_path, quiet, model=PLAIN)
+    sums = {name: np.zeros_like(value) for name, value in PLAIN.items()}
     sums["head"] = np.full(3, 2.0, np.float64)
-    found = received(pod, answer(pod.gate(), train(), reply(sums)))
+    found = received(pod, answer(pod.gate(), train(1, PLAIN), reply(sums)))
     assert found["head"] - MODEL["head"] == pytest.approx(-0.5 * 2.0 / 10, abs=0.02)
 
 
@@ -126,6 +131,32 @@ def test_buffers_of_batch_norm_and_personal_layers_stay_and_come_back(tmp_path: 
         assert not isinstance(decision, Ready)
         assert set(decision.arrays) == {"head", "bn.running_mean", "bn.num_batches_tracked"}
         assert read_array("head", decision.arrays["head"]) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("compression", "size"),
+    [
+        ({"quantizationBits": 15}, 4 + (43 * 15 + 7) // 8),
+        ({"sparsity": {"fraction": "0.5"}}, 4 + 4 * 22),
+        ({"quantizationBits": 15, "sparsity": {"fraction": "0.5"}, "errorFeedback": True}, 4 + (22 * 15 + 7) // 8),
+    ],
+)
+def test_smaller_messages_are_noised_and_of_one_size(tmp_path: Path, compression: Any, size: int) -> None:
+    quiet = SILO.model_copy(update={"noise_multipliers": ["0.5"] * 3})
+    pod = Pod(tmp_path, quiet, compression=Compression.model_validate(compression))
+    gate = pod.gate()
+    shapes = {
+        answer(gate, train(n, moved(0.01 * (n - 1)) if n > 1 else MODEL), reply())["update"].arrays["grid"].shape
+        for n in (1, 2, 3)
+    }
+    assert shapes == {(size,)}
+    assert (pod.paths.state / "carried.npy").exists() == bool(compression.get("errorFeedback"))
+
+
+def test_batch_norm_is_refused_for_records_and_the_remedy_is_named(tmp_path: Path) -> None:
+    pod = Pod(tmp_path, RECORD)
+    with pytest.raises(BadPlan, match="GroupNorm"):
+        pod.gate()
 
 
 # -- paid once
@@ -268,6 +299,18 @@ COUNTED = RECORD.model_copy(
 )
 
 
+def counting(tmp_path: Path, plan: PrivacyPlan = COUNTED) -> Pod:
+    return Pod(tmp_path, plan, model=PLAIN)
+
+
+def plain_reply() -> Content:
+    return reply({name: moved()[name] for name in PLAIN})
+
+
+def plain(by: float = 0.01) -> dict[str, Any]:
+    return {name: moved(by)[name] for name in PLAIN}
+
+
 def scores(value: int = 10) -> Content:
     return {
         "histograms": record({"scores": np.full((2, 8), value, np.int64), "loss": np.full((1, 8), value, np.int64)})
@@ -275,7 +318,7 @@ def scores(value: int = 10) -> Content:
 
 
 def test_counts_leave_with_noise_and_the_declared_number_of_records(tmp_path: Path) -> None:
-    pod = Pod(tmp_path, COUNTED)
+    pod = counting(tmp_path)
     gate = pod.gate()
     counts = np.full((2, 4), 25, np.int64)
     asked = Asked("query.statistics", {})
@@ -291,12 +334,12 @@ def test_counts_leave_with_noise_and_the_declared_number_of_records(tmp_path: Pa
 
 
 def test_evaluation_leaves_in_its_rounds_alone(tmp_path: Path) -> None:
-    pod = Pod(tmp_path, COUNTED)
+    pod = counting(tmp_path)
     gate = pod.gate()
-    answer(gate, train(), reply())
-    assert code(lambda: gate.before(train(1, moved(), "evaluate"))) == ReplyCode.NOT_ALLOWED_IN_REPLY
-    answer(gate, train(2, moved()), reply())
-    left = answer(gate, train(2, moved(), "evaluate"), scores())
+    answer(gate, train(1, PLAIN), plain_reply())
+    assert code(lambda: gate.before(train(1, plain(), "evaluate"))) == ReplyCode.NOT_ALLOWED_IN_REPLY
+    answer(gate, train(2, plain()), plain_reply())
+    left = answer(gate, train(2, plain(), "evaluate"), scores())
     assert left.keys() == {"histograms", "metrics"}
     assert pod.paid() == ["Train-1-1", "Train-2-1", "Evaluate-2-1"]
 
@@ -312,11 +355,10 @@ def test_evaluation_leaves_in_its_rounds_alone(tmp_path: Path) -> None:
     ],
 )
 def test_an_evaluation_of_another_form_is_refused(tmp_path: Path, spoilt: Content) -> None:
-    pod = Pod(
-        tmp_path, COUNTED.model_copy(update={"evaluation": COUNTED.evaluation.model_copy(update={"every_rounds": 1})})
-    )
+    every = EvaluationPlan(noise_multiplier="5", bins=8, every_rounds=1)
+    pod = counting(tmp_path, COUNTED.model_copy(update={"evaluation": every}))
     gate = pod.gate()
-    asked = train(1, moved(), "evaluate")
+    asked = train(1, plain(), "evaluate")
     gate.before(asked)
     with pytest.raises(Refused):
         gate.after(asked.bare(), spoilt)
