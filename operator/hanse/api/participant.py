@@ -119,7 +119,7 @@ class DatasetSchema(ApiModel):
     ranges: dict[ColumnName, ColumnRange] = Field(
         default_factory=dict,
         max_length=4096,
-        description="Ranges of the features, by column: with them features are scaled without asking the data.",
+        description="Ranges of the features, by column: jobs with differential privacy scale and count by them.",
     )
 
 
@@ -140,7 +140,7 @@ class Dataset(ApiModel):
         default=None,
         ge=1,
         le=10**12,
-        description="Number of records, made public: for unit Record, and for weights RecordCount under privacy.",
+        description="Number of records, made public: jobs with differential privacy sample and weigh by it.",
     )
 
 
