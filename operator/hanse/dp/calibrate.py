@@ -19,7 +19,9 @@ _DIGITS: Final = Context(prec=9, rounding=ROUND_CEILING)
 
 def decimal_noise(value: float) -> str:
     """`value` as a PositiveDecimal with 9 digits, never less than it is: noise is rounded up, so epsilon never is."""
-    return format(_DIGITS.create_decimal(Decimal(repr(value))), "f")  # repr: 1.1 stays 1.1
+    digits = _DIGITS.create_decimal(Decimal(repr(value)))  # repr: 1.1 stays 1.1
+    places = min(12, max(0, -int(digits.as_tuple().exponent)))  # PositiveDecimal has no more
+    return format(digits.quantize(Decimal(1).scaleb(-places), ROUND_CEILING), "f")
 
 
 def smallest_scale(loss: Callable[[float], Rdp], asked: float, delta: float) -> float:

@@ -7,9 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 from hanse.api.budget import decimal_up
 from hanse.api.privacy import (
+    MAX_EPSILON,
     Adversary,
     DifferentialPrivacy,
     EvaluationPlan,
@@ -19,7 +21,7 @@ from hanse.api.privacy import (
     adjacency,
 )
 from hanse.dp.calibrate import decimal_noise, smallest_scale
-from hanse.dp.errors import RecordsUnknown
+from hanse.dp.errors import RecordsUnknown, Unreachable
 from hanse.dp.plan import plan_rdp, spent_rdp
 from hanse.dp.rdp import Rdp, compose, epsilon, gaussian, subsampled_gaussian, weighted
 from hanse.dp.reference import check
@@ -35,12 +37,25 @@ def resolve(
     or, if the noise was asked for, what that costs. The noise does not depend on `records`.
     Raises AccountingError: BadSchedule, RecordsUnknown, Unreachable, AccountantsDisagree.
     """
+    batch = _expected_batch(spec, records)
+    plan = _resolved(spec.model_dump_json(), rounds)
+    own = {"adversary": adversary, "expected_batch": batch, "noise_multipliers": list(plan.noise_multipliers)}
+    return plan.model_copy(update=own)
+
+
+@lru_cache(maxsize=64)
+def _resolved(spec_json: str, rounds: int) -> PrivacyPlan:
+    """What is the same for all participants, and for every look at a job: a long schedule takes half a second."""
+    spec = DifferentialPrivacy.model_validate_json(spec_json)
     relative = factors(spec.schedule, rounds)
-    draft = _draft(spec, relative, records, adversary)
+    draft = _draft(spec, relative)
     if spec.epsilon is None:
         scale = float(spec.noise_multiplier or 0)
         plan = _scaled(draft, relative, scale)
-        plan = plan.model_copy(update={"epsilon": decimal_up(epsilon(plan_rdp(plan), float(plan.delta)))})
+        costs = epsilon(plan_rdp(plan), float(plan.delta))
+        if costs > float(MAX_EPSILON):
+            raise Unreachable(f"noiseMultiplier {spec.noise_multiplier} gives epsilon {costs:.3g}: use more noise")
+        plan = plan.model_copy(update={"epsilon": decimal_up(costs)})
     else:
         others = spent_rdp(draft, [slot for slot in draft.slots() if slot.kind is not ReleaseKind.TRAIN])
         noises = Counter(relative)
@@ -54,20 +69,16 @@ def resolve(
     return plan
 
 
-def _draft(
-    spec: DifferentialPrivacy, relative: Sequence[float], records: int | None, adversary: Adversary
-) -> PrivacyPlan:
-    """The plan with everything but the training's noise, which is only relative yet."""
+def _draft(spec: DifferentialPrivacy, relative: Sequence[float]) -> PrivacyPlan:
+    """The plan without a participant's own, and with training's noise that is only relative yet."""
     plan = PrivacyPlan(
         unit=spec.unit,
         mechanism=spec.mechanism,
         adjacency=adjacency(spec.unit),
-        adversary=adversary,
         epsilon=spec.epsilon or "0",
         delta=spec.delta,
         clip=spec.clip,
         sample_rate=spec.sample_rate,
-        expected_batch=_expected_batch(spec, records),
         max_attempts=spec.max_attempts,
         noise_multipliers=[decimal_noise(factor) for factor in relative],
     )

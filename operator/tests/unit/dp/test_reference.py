@@ -39,7 +39,7 @@ class TestAgreement:
         with pytest.raises(AccountantsDisagree):
             check(made)
         with pytest.raises(AccountantsDisagree):
-            plan("Record", 40, schedule=schedule)
+            plan("Record", 40, schedule=schedule, clip="2")  # another job: what was resolved once stays
 
     def test_an_event_that_is_not_known_is_refused(self) -> None:
         from dp_accounting import PoissonSampledDpEvent, UnsupportedDpEvent

@@ -84,6 +84,14 @@ class TestCalibration:
         assert few.noise_multipliers == many.noise_multipliers
         assert (few.expected_batch, many.expected_batch) == (5, 1501)
 
+    def test_each_participant_has_a_plan_of_its_own(self) -> None:
+        wanted = asked("Record", epsilon="1")
+        one, other = resolve(wanted, 3, 100, "Outsiders"), resolve(wanted, 3, 200, "ServerAndOne")
+        assert (one.adversary, one.expected_batch) == ("Outsiders", 5)
+        assert (other.adversary, other.expected_batch) == ("ServerAndOne", 10)
+        one.noise_multipliers.clear()
+        assert len(other.noise_multipliers) == len(resolve(wanted, 3, 100).noise_multipliers) == 3
+
     def test_the_expected_batch_is_exact(self) -> None:
         """0.07 * 100 is 7.000000000000001 in floats."""
         assert plan("Record", 1, records=100, sample_rate="0.07").expected_batch == 7
@@ -109,10 +117,14 @@ class TestCalibration:
         with pytest.raises(RecordsUnknown):
             resolve(asked("Record", epsilon="1"), 3, None)
 
-    @given(st.floats(1e-3, 1e6))
+    def test_noise_that_hides_nothing_is_refused_with_what_it_gives(self) -> None:
+        with pytest.raises(Unreachable, match="gives epsilon"):
+            plan("Silo", 100, noise_multiplier="0.01", schedule=Schedule(kind="Linear", final_ratio="0.001"))
+
+    @given(st.floats(1e-6, 1e6))
     @settings(deadline=None)
     def test_noise_is_rounded_up(self, value: float) -> None:
-        assert value <= float(decimal_noise(value)) <= value * (1 + 1e-8)
+        assert value <= float(decimal_noise(value)) <= value * (1 + 1e-8) + 1e-12
         StatisticsPlan(noise_multiplier=decimal_noise(value), bins=2)
 
 
