@@ -7,15 +7,17 @@ preflight-config, preflight-bug. (For an import error ask for `counting:missing`
 `fail-evaluate` in evaluate too.
 
 The metric `calls` counts the calls of this process: always 1, because every message has a process of its own;
-`state_calls` counts them in Context.state.
+`state_calls` counts them in Context.state. In a private job (`privacy` in node_config) train tells `num-examples` alone
+and evaluate counts ten records in the histograms that the gate expects.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -72,6 +74,7 @@ def _reply(message: Message, context: Context, *, with_arrays: bool) -> Message:
     (received,) = message.content.array_records.values()
     values = {name: array.numpy() for name, array in received.items()}
     mean = float(np.mean([value.mean() for value in values.values()]))
+    plan = json.loads(str(context.node_config.get("privacy", "")) or "null")
     metrics: dict[str, int | float | list[int] | list[float]] = {
         "num-examples": (index + 1) * 10,
         "loss": mean,
@@ -80,13 +83,25 @@ def _reply(message: Message, context: Context, *, with_arrays: bool) -> Message:
         "state_calls": _state_calls(context),
         "pid": os.getpid(),
     }
+    if plan is not None:
+        metrics = {"num-examples": metrics["num-examples"]} | ({"train_loss": np.nan} if fault == "nan-metric" else {})
     content = RecordDict({"metrics": MetricRecord(metrics)})
+    if plan is not None and not with_arrays:
+        content["histograms"] = _histograms(plan)
     if with_arrays:
         new = {name: value + np.asarray(index + 1, value.dtype) for name, value in values.items()}
         content["arrays"] = ArrayRecord({name: Array(value) for name, value in _spoil(new, fault).items()})
     if fault == "extra-record":
         content["secret"] = ConfigRecord({"row": "42"})
     return Message(content, reply_to=message)
+
+
+def _histograms(plan: dict[str, Any]) -> ArrayRecord:
+    """Five records of either label that are told apart well, with small losses."""
+    bins = int(plan.get("evaluation", {}).get("bins", 2))
+    scores, loss = np.zeros((2, bins), np.int64), np.zeros((1, bins), np.int64)
+    scores[0, 0], scores[1, -1], loss[0, 0] = 5, 5, 10
+    return ArrayRecord({"scores": Array(scores), "loss": Array(loss)})
 
 
 def _state_calls(context: Context) -> int:

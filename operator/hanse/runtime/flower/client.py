@@ -94,13 +94,17 @@ def _convert(text: str) -> Value:
 
 
 def node_config(config: ClientConfig, data_path: Path) -> dict[str, Value]:
-    """What apps written for Flower's own deployments read: their partition and where the data is."""
+    """What apps written for Flower's own deployments read: their partition and where the data is.
+
+    `privacy` is the PrivacyPlan as JSON, empty without one: apps that clip each record, or count, need it.
+    """
     schema = config.dataset.schema_
     return {
         "partition-id": config.index,
         "num-partitions": config.participants,
         "data-path": str(data_path),
         "dataset-schema": json.dumps(schema.to_wire()) if schema else "",
+        "privacy": json.dumps(config.privacy.to_wire()) if config.privacy else "",
     }
 
 

@@ -12,6 +12,7 @@ from hanse.api.exitcodes import ExitCode
 from hanse.api.participant import DatasetSchema
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
+from hanse.api.privacy import PrivacyPlan
 from hanse.api.runconfig import ClientConfig, ClientDataset
 from hanse.runtime.flower import client
 from hanse.runtime.trainer.errors import TrainerExit
@@ -77,7 +78,13 @@ def test_the_node_config_names_partition_data_and_schema(tmp_path: Path) -> None
     node = client.node_config(config(dataset=ClientDataset(name="loans", path="x", schema_=schema)), tmp_path / "x")
     told = json.loads(str(node.pop("dataset-schema")))
     assert (told["label"], told["features"]) == ("default", ["age"])
-    assert node == {"partition-id": 2, "num-partitions": 3, "data-path": str(tmp_path / "x")}
+    assert node == {"partition-id": 2, "num-partitions": 3, "data-path": str(tmp_path / "x"), "privacy": ""}
+
+
+def test_the_node_config_has_the_privacy_plan(tmp_path: Path) -> None:
+    plan = PrivacyPlan(unit="Silo", adjacency="Replace", epsilon="3", delta="1e-5", clip="1", noise_multipliers=["5"])
+    node = client.node_config(config(privacy=plan), tmp_path)
+    assert PrivacyPlan.model_validate_json(str(node["privacy"])) == plan
 
 
 @pytest.mark.parametrize(
