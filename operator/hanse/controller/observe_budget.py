@@ -6,6 +6,7 @@ Called by `observe` for jobs and Participations, by the engine for PrivacyBudget
 from hanse.api import names
 from hanse.api.budget import Account, PrivacyBudgetSpec, PrivacyBudgetStatus
 from hanse.api.job import FederatedJobStatus
+from hanse.api.participation import JobRef
 from hanse.controller import errors, kinds
 from hanse.controller.cache import Cache
 from hanse.controller.door import Door
@@ -14,7 +15,7 @@ from hanse.controller.parse import decode, parse_model, parse_status
 from hanse.controller.reconcile.conditions import holds
 from hanse.controller.reconcile.mirror import covers, read_mirror
 from hanse.controller.reconcile.model import BudgetLookup, Mirror, ObservedBudget
-from hanse.controller.views import Custom
+from hanse.controller.views import Custom, parse_meta
 from hanse.pki.identity import identity_public_key
 
 _log = get_logger(__name__)
@@ -58,6 +59,7 @@ class BudgetObserver:
             _log.error("a PrivacyBudget's status cannot be read: it is left as it is", error=damaged)
         status = status or PrivacyBudgetStatus()
         signed = any(a.closed is not None and a.closed.signature is not None for a in status.accounts.values())
+        fates = {name: await self._fate(meta.namespace, account) for name, account in status.accounts.items()}
         return ObservedBudget(
             meta=meta,
             spec=spec,
@@ -67,7 +69,8 @@ class BudgetObserver:
             damaged=problem or own_problem,
             unreadable=damaged,
             operator_namespace=self._namespace,
-            alive=frozenset(name for name, account in status.accounts.items() if self._lives(meta.namespace, account)),
+            alive=frozenset(name for name, fate in fates.items() if fate == "lives"),
+            over=frozenset(name for name, fate in fates.items() if fate == "over"),
             identity=await self._identity(meta.namespace) if signed else None,
         )
 
@@ -80,20 +83,27 @@ class BudgetObserver:
         except ValueError as error:
             return None, f"ConfigMap {namespace}/{name} cannot be read: {error}"
 
-    def _lives(self, namespace: str, account: Account) -> bool:
-        """A job that has not started yet, or whose participant can still release something.
-
-        What the cache does not know is not renewed; the lease gives the watch time to tell of it.
-        """
-        job = self._cache.custom(kinds.FEDERATED_JOB, account.job.namespace, account.job.name)
-        if job is None or job.meta.uid != account.job.uid or job.meta.deleting:
-            return False
+    async def _fate(self, namespace: str, account: Account) -> str:
+        """`lives`: its gates may still release something. `over`: they need not. Empty: not to be told now."""
+        reference = account.job
+        job = self._cache.custom(kinds.FEDERATED_JOB, reference.namespace, reference.name)
+        if job is None or job.meta.uid != reference.uid:
+            return await self._ask(reference)
         status = parse_status(FederatedJobStatus, job.status)
-        if holds(status.conditions, "Complete") or holds(status.conditions, "Failed"):
-            return False
+        if job.meta.deleting or holds(status.conditions, "Complete") or holds(status.conditions, "Failed"):
+            return "over"
         if status.start_time is None:
-            return True
-        return self._cache.custom(kinds.PARTICIPATION, namespace, account.participation) is not None
+            return "lives"
+        # Made a moment after the start; one that its owner has deleted is not renewed.
+        return "lives" if self._cache.custom(kinds.PARTICIPATION, namespace, account.participation) is not None else ""
+
+    async def _ask(self, reference: JobRef) -> str:
+        """The cache lags; only the API server says that a job is gone."""
+        try:
+            raw = await self._door.get(kinds.FEDERATED_JOB, reference.namespace, reference.name)
+        except errors.Denied:
+            return ""
+        return "over" if raw is None or parse_meta(raw).uid != reference.uid else ""
 
     async def _identity(self, namespace: str) -> str | None:
         try:

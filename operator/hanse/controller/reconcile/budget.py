@@ -106,7 +106,7 @@ def _account(draft: _Draft, name: str, account: Account) -> None:
             draft.wake(over)
     elif name in draft.observed.alive:
         _renew(draft, name, account)
-    elif draft.now >= over or _never_opened(account):
+    elif draft.now >= over or (name in draft.observed.over and _never_opened(account)):
         closed = Closed(cause="LeaseOver", at=draft.now)
         draft.status = with_account(draft.status, name, account.model_copy(update={"closed": closed}))
         draft.after = 0.0

@@ -161,6 +161,8 @@ class ObservedBudget:
     operator_namespace: str = ""
     #: Accounts whose jobs live: their leases are renewed.
     alive: frozenset[str] = frozenset()
+    #: Accounts whose jobs are finished or gone.
+    over: frozenset[str] = frozenset()
     #: The owner's identity key, PEM, where an account was closed with a signature.
     identity: str | None = None
 
