@@ -78,9 +78,13 @@ class Executor:
         kind, meta = kinds.BY_NAME[manifest["kind"]], parse_meta(manifest)
         made = await self._door.create(manifest)
         found = made or await self._door.get(kind, meta.namespace, meta.name)
-        if found is not None and parse_meta(found).owner_uid != meta.owner_uid:
-            where = f"{kind.kind} {meta.namespace}/{meta.name}"
+        where = f"{kind.kind} {meta.namespace}/{meta.name}"
+        text = ""
+        if found is None or parse_meta(found).deleting:
+            text = f"{where} of an earlier job is on its way out"
+        elif parse_meta(found).owner_uid != meta.owner_uid:
             text = f"{where} is there already and is not this job's: delete it, or give the job another name"
+        if text:
             raise errors.Taken(text, kind=kind.kind, namespace=meta.namespace, name=meta.name)
         return found
 

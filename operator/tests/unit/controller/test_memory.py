@@ -6,6 +6,7 @@ import pytest
 
 from hanse.api import names
 from hanse.controller import kinds
+from hanse.controller.door import Json
 from tests.unit.controller import world
 from tests.unit.controller.rig import Rig
 
@@ -42,6 +43,26 @@ async def test_what_the_cache_missed_is_not_asked_for_again_and_again(rig: Rig) 
     made = rig.door.calls.count(("apply", "Secret", "consortium", names.server_tls_name("credit")))
     assert made <= 2
     assert before
+
+
+async def test_what_goes_between_two_calls_is_made_anew(rig: Rig) -> None:
+    """Create says that the earlier job's claim is there, and the next call no longer finds it."""
+    create = rig.door.create
+    gone: list[str] = []
+
+    async def there_a_moment_ago(manifest: Json) -> Json | None:
+        if manifest["kind"] == "PersistentVolumeClaim" and not gone:
+            gone.append(manifest["metadata"]["name"])
+            return None
+        return await create(manifest)
+
+    rig.door.create = there_a_moment_ago  # type: ignore[method-assign]
+    await rig.start()
+    assert rig.server_job() is None, "its pod would wait for the claim for ever"
+    await rig.advance(10)
+    assert gone
+    assert rig.door.find(kinds.CLAIM, "consortium", gone[0]) is not None
+    assert rig.server_job() is not None
 
 
 async def test_a_server_of_an_earlier_job_is_not_this_ones(rig: Rig) -> None:
