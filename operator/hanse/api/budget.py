@@ -120,6 +120,9 @@ class DatasetSeen(ApiModel):
 
     dataset: ShortName = Field(description="Name of the dataset of the owner's Participant.")
     at: datetime = Field(description="When it was first used.")
+    population: ShortName | None = Field(
+        default=None, description="Set where it counts against another PrivacyBudget, be it deleted: refused here."
+    )
 
 
 class PrivacyBudgetSpec(ApiModel):

@@ -3,6 +3,8 @@
 Called by `observe` for jobs and Participations, by the engine for PrivacyBudgets.
 """
 
+import contextlib
+
 from hanse.api import names
 from hanse.api.budget import Account, PrivacyBudgetSpec, PrivacyBudgetStatus
 from hanse.api.job import FederatedJobStatus
@@ -66,6 +68,7 @@ class BudgetObserver:
             status=status,
             spec_error=invalid,
             mirrors=(own, theirs),
+            foreign=await self._foreign(meta.namespace, meta.name),
             damaged=problem or own_problem,
             unreadable=damaged,
             operator_namespace=self._namespace,
@@ -73,6 +76,17 @@ class BudgetObserver:
             over=frozenset(name for name, fate in fates.items() if fate == "over"),
             identity=await self._identity(meta.namespace) if signed else None,
         )
+
+    async def _foreign(self, namespace: str, budget: str) -> dict[str, Mirror]:
+        """Copies of the owner's other budgets, from our own namespace."""
+        found = {}
+        prefix = names.budget_operator_mirror_name(namespace, "")
+        for raw in await self._door.list(kinds.CONFIG_MAP, self._namespace):
+            name = str(raw["metadata"]["name"])
+            if name.startswith(prefix) and name != prefix + budget:
+                with contextlib.suppress(ValueError):  # its own visit tells of it
+                    found[name.removeprefix(prefix)] = read_mirror(raw)
+        return found
 
     async def _mirror(self, namespace: str, name: str) -> tuple[Mirror | None, str]:
         raw = await self._door.get(kinds.CONFIG_MAP, namespace, name)

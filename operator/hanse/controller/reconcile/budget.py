@@ -15,7 +15,7 @@ from hanse.api.closing import statement
 from hanse.api.conditions import BudgetCondition, Reason
 from hanse.controller.manifests import budget as manifests
 from hanse.controller.reconcile.conditions import ConditionSet
-from hanse.controller.reconcile.mirror import is_behind, mirror_of, restored
+from hanse.controller.reconcile.mirror import is_behind, mirror_of, restored, with_foreign
 from hanse.controller.reconcile.model import Action, Apply, Create, Mirror, ObservedBudget, Plan
 from hanse.dp.book import counted, with_account, without_account
 from hanse.pki.identity import verifies
@@ -53,6 +53,7 @@ def plan(observed: ObservedBudget, now: datetime) -> Plan:
         conditions.set(BudgetCondition.READY, "False", Reason.BUDGET_DAMAGED, observed.damaged)
     else:
         behind = _remember(draft)
+        draft.status = with_foreign(draft.status, observed.foreign)
         if not behind:
             for name, account in list(draft.status.accounts.items()):
                 _account(draft, name, account)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hanse.api.budget import DatasetSeen, PrivacyBudgetStatus
+from hanse.api.budget import MAX_DIGESTS, DatasetSeen, PrivacyBudgetStatus
 from hanse.controller.reconcile.model import Mirror
 from hanse.dp.book import folded_rdp, stored, total_worst
 from hanse.dp.rdp import parse
@@ -27,7 +27,7 @@ def mirror_of(uid: str, status: PrivacyBudgetStatus) -> Mirror:
         worst=tuple(map(float, stored(total_worst(status)))),
         entries=status.entries,
         chain_head=status.chain_head,
-        datasets={key: seen.to_wire() for key, seen in status.datasets.items()},
+        datasets={key: seen.to_wire() for key, seen in status.datasets.items() if seen.population is None},
     )
 
 
@@ -51,6 +51,22 @@ def read_mirror(raw: Mapping[str, Any]) -> Mirror:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{error!r}") from error
+
+
+def with_foreign(status: PrivacyBudgetStatus, foreign: Mapping[str, Mirror]) -> PrivacyBudgetStatus:
+    """The status with the data of the owner's other budgets, also of deleted ones: it is refused here.
+
+    What this budget has used itself stays its own.
+    """
+    noted = {
+        key: DatasetSeen.model_validate({**seen, "population": population})
+        for population, mirror in sorted(foreign.items())
+        for key, seen in mirror.datasets.items()
+        if key not in status.datasets
+    }
+    room = dict(list(noted.items())[: max(0, MAX_DIGESTS - len(status.datasets))])
+    made: PrivacyBudgetStatus = status.model_copy(update={"datasets": {**status.datasets, **room}})
+    return made
 
 
 def covers(mirror: Mirror | None, uid: str, status: PrivacyBudgetStatus) -> bool:

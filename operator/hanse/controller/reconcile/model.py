@@ -154,6 +154,8 @@ class ObservedBudget:
     spec_error: str = ""
     #: The copy in the owner's namespace and the operator's; None: there is none.
     mirrors: tuple[Mirror | None, Mirror | None] = (None, None)
+    #: Copies of the owner's other budgets, by name; the budgets themselves may be gone.
+    foreign: Mapping[str, Mirror] = field(default_factory=dict)
     #: A copy of ours that cannot be read: nothing may be reserved.
     damaged: str = ""
     #: The status itself cannot be read: it is left alone.

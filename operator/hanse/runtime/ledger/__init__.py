@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Protocol
 
+from hanse.api.certificate import SignedCertificate
 from hanse.api.privacy import PrivacyPlan, Slot
 
 __all__ = [
@@ -114,6 +115,14 @@ class Lease(Protocol):
 
     def charge(self, slot: Slot, digest: str) -> None:
         """Pay for a release, durably. The bytes may leave once this has returned.
+
+        Raises:
+            LedgerError: see the module's docstring.
+        """
+        ...
+
+    def certify(self, signed: SignedCertificate) -> None:
+        """Keep a certificate where its owner finds it after the job; the first of a name stays.
 
         Raises:
             LedgerError: see the module's docstring.

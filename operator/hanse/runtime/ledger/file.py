@@ -8,10 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 from hanse.api.budget import Account, Closed
+from hanse.api.certificate import SignedCertificate
 from hanse.api.closing import statement
-from hanse.runtime.ledger import Claim, Entry, LeaseLost, Sign, Slot
+from hanse.runtime.durable import replace_file
+from hanse.runtime.ledger import Claim, Entry, LeaseLost, LedgerUnavailable, Sign, Slot
 from hanse.runtime.ledger.book import FILE, Book, utc_now
 from hanse.runtime.ledger.rules import check_account, check_charge, check_dataset, entries
+
+#: Beside the populations; `hanse run` tells the owner where.
+CERTIFICATES = "certificates"
 
 
 class FileLedger:
@@ -37,7 +42,7 @@ class FileLedger:
             taken = self._book.status.accounts[claim.account]
         # Two populations may have opened with the same data at once: both see each other now.
         self._check_dataset(claim)
-        return FileLease(self._book, claim, taken, self._now)
+        return FileLease(self._book, claim, taken, self._now, self._directory / CERTIFICATES)
 
     def _check_dataset(self, claim: Claim) -> None:
         if not claim.dataset_digest:
@@ -54,7 +59,10 @@ class FileLedger:
 class FileLease:
     """See `Lease`."""
 
-    def __init__(self, book: Book, claim: Claim, account: Account, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, book: Book, claim: Claim, account: Account, now: Callable[[], datetime], certificates: Path
+    ) -> None:
+        self._certificates = certificates
         self._book = book
         self._claim = claim
         self._account = account
@@ -77,6 +85,15 @@ class FileLease:
             if not check_charge(account, self._epoch, slot, digest):
                 self._book.write("charge", self._now(), account=name, slot=slot.key, digest=digest)
             self._account = self._book.status.accounts[name]
+
+    def certify(self, signed: SignedCertificate) -> None:
+        """See `Lease.certify`."""
+        path = self._certificates / f"{signed.name}.json"
+        try:
+            if not path.exists():
+                replace_file(path, signed.to_text().encode())
+        except OSError as error:
+            raise LedgerUnavailable(f"certificate {path}: {error.strerror}") from error
 
     def close(self, sign: Sign) -> None:
         """See `Lease.close`. An account that is closed, or folded since, is closed."""

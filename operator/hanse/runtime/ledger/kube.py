@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from hanse.api import names
 from hanse.api.budget import Account, Closed, DatasetSeen, PrivacyBudgetStatus, Release
+from hanse.api.certificate import SignedCertificate
 from hanse.api.closing import statement
 from hanse.runtime.ledger import Claim, Entry, LeaseLost, LedgerDamaged, LedgerUnavailable, NotReserved, Sign, Slot
 from hanse.runtime.ledger.rules import check_account, check_charge, check_dataset, entries
@@ -103,8 +104,10 @@ class KubeLedger:
             return
         for raw in self._call("GET", self._base).get("items", []):
             name = str(raw["metadata"]["name"])
-            if claim.dataset_digest in ((raw.get("status") or {}).get("datasets") or {}):
-                check_dataset(claim, self._budget, name)
+            seen = ((raw.get("status") or {}).get("datasets") or {}).get(claim.dataset_digest)
+            if seen is not None:
+                # The operator notes what belongs to budgets that were deleted.
+                check_dataset(claim, self._budget, seen.get("population") or name)
 
     def write(self, claim: Claim, change: Callable[[Read, Account], list[Operation]]) -> Account:
         """Decide on what is there and write that, until nobody has written in between; the account afterwards."""
@@ -156,6 +159,28 @@ class KubeLedger:
             raise LedgerUnavailable("API server: the answer is no JSON") from error
         return found
 
+    def keep(self, signed: SignedCertificate) -> None:
+        """Make the certificate's ConfigMap, which nobody can change; one that is there is as good."""
+        certificate = signed.certificate
+        labels = {
+            names.LABEL_MANAGED_BY: names.MANAGED_BY,
+            names.LABEL_ROLE: names.ROLE_CERTIFICATE,
+            names.LABEL_JOB: certificate.job.name,
+            names.LABEL_JOB_NAMESPACE: certificate.job.namespace,
+            names.LABEL_PARTICIPANT: certificate.participant,
+        }
+        made = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": signed.name, "namespace": self._access.namespace, "labels": labels},
+            "immutable": True,
+            "data": {names.CERTIFICATE_KEY: signed.to_text()},
+        }
+        try:
+            self._call("POST", f"/api/v1/namespaces/{self._access.namespace}/configmaps", json=made)
+        except _Conflict:
+            return
+
     def now(self) -> datetime:
         """The time, as leases see it."""
         return self._now()
@@ -194,6 +219,10 @@ class KubeLease:
             return [paid, _set("/status/entries", read.status.entries + 1)]
 
         self._account = self._ledger.write(self._claim, pay)
+
+    def certify(self, signed: SignedCertificate) -> None:
+        """See `Lease.certify`."""
+        self._ledger.keep(signed)
 
     def close(self, sign: Sign) -> None:
         """See `Lease.close`. An account that is closed, or folded since, is closed."""

@@ -295,3 +295,23 @@ async def test_the_owners_key_is_made_once(rig: PrivateRig) -> None:
     rig.restart()
     await settled(rig)
     assert rig.owner_key("bank-a") == key
+
+
+async def test_data_of_a_deleted_budget_is_refused_under_another_name(rig: PrivateRig) -> None:
+    data = "sha256:" + "d" * 64
+    raw = rig.door.find(kinds.PRIVACY_BUDGET, "bank-a", BUDGET)
+    assert raw is not None
+    seen = {"dataset": "loans", "at": "2026-11-22T12:00:00Z"}
+    rig.door.put({**raw, "status": {**raw["status"], "datasets": {data: seen}}})
+    await settled(rig)
+    rig.door.remove("PrivacyBudget", "bank-a", BUDGET)
+    rig.door.put(budget("bank-a", name="customers"))
+    await settled(rig)
+    other = rig.door.find(kinds.PRIVACY_BUDGET, "bank-a", "customers")
+    assert other is not None
+    assert other["status"]["datasets"][data]["population"] == BUDGET
+    rig.door.put(budget("bank-a"))
+    await settled(rig)
+    anew = rig.door.find(kinds.PRIVACY_BUDGET, "bank-a", BUDGET)
+    assert anew is not None
+    assert "population" not in anew["status"]["datasets"][data]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from hanse.runtime.ledger import (
     Slot,
     SlotUsed,
 )
-from tests.contract.runtime.ledger.worlds import ACCOUNT, CLAIM, PLAN, World, account
+from tests.contract.runtime.ledger.worlds import ACCOUNT, CLAIM, DATA, PLAN, KubeWorld, World, account
 
 ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 FIRST = Slot(ReleaseKind.TRAIN, 1, 1)
@@ -157,3 +158,12 @@ def test_changed_data_keeps_the_account(world: World) -> None:
     changed = dataclasses.replace(CLAIM, dataset_digest="sha256:" + "e" * 64)
     assert world.ledger().open(changed).releases()[FIRST].digest == ONE
     assert len(world.status().datasets) == 2
+
+
+def test_data_that_the_operator_knows_under_a_deleted_budget_is_refused(kubeconfig: Path, tmp_path: Path) -> None:
+    world = KubeWorld(kubeconfig, tmp_path)
+    world.reserve(account())
+    seen = {"dataset": "loans", "at": "2026-11-22T12:00:00Z", "population": "customers"}
+    world.patch({"datasets": {DATA: seen}})
+    with pytest.raises(DatasetMoved, match="customers"):
+        world.ledger().open(CLAIM)
