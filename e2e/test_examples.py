@@ -51,7 +51,7 @@ def test_credit(federation: Federation, images: dict[str, Image], tmp_path: Path
     assert completed(job) == 20
     assert len(job["status"]["rounds"]) == 20
     columns = kube.run("get", "fj", "-n", COORDINATOR).splitlines()
-    assert columns[0].split() == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "AGE"]
+    assert columns[0].split() == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "EPSILON", "AGE"]
     row = next(line for line in columns if line.startswith("credit ")).split()
     assert row[1:4] == ["Complete", "20/20", "3/3"]
     assert row[4].startswith("auc=0.7")
