@@ -20,3 +20,6 @@ def is_platform_app(app: str) -> bool:
 
 #: Apps that clip each record's gradient: what unit Record needs.
 RECORD_APPS: Final = frozenset({TABULAR, VISION})
+#: Of the built-in apps those whose private replies hold histograms of features, and of scores.
+COUNTS_FEATURES: Final = frozenset({TABULAR})
+COUNTS_SCORES: Final = frozenset({TABULAR, COUNTING})

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from hanse.api.apps import NEEDS_SCHEMA, RECORD_APPS
+from hanse.api.apps import BUILT_IN_APPS, COUNTS_FEATURES, COUNTS_SCORES, NEEDS_SCHEMA, RECORD_APPS
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec
@@ -33,11 +33,15 @@ class Objection:
 
 @dataclass(frozen=True)
 class PrivacyAsk:
-    """What a job asks of a privacy budget. `epsilon` is None while nobody has computed it."""
+    """What a job asks of a privacy budget. `epsilon` is None while nobody has computed it.
+
+    `columns`: features are scaled or counted, so their ranges must be known.
+    """
 
     unit: Unit
     delta: float
     epsilon: float | None
+    columns: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Ask:
         privacy = None
         if wanted is not None:
             known = epsilon if epsilon is not None else float(wanted.epsilon) if wanted.epsilon is not None else None
-            privacy = PrivacyAsk(wanted.unit, float(wanted.delta), known)
+            columns = spec.app.client_app in NEEDS_SCHEMA or wanted.statistics is not None
+            privacy = PrivacyAsk(wanted.unit, float(wanted.delta), known, columns)
         return cls(spec.app.image, spec.app.client_app, spec.aggregation.weights == "RecordCount", privacy)
 
     @classmethod
@@ -160,8 +165,14 @@ def _dataset(ask: Ask, wanted: PrivacyAsk, where: str, dataset: Dataset) -> Iter
             "one record",
             f"use a delta below {1 / dataset.records:.2g}",
         )
-    if ask.client_app in NEEDS_SCHEMA and dataset.schema_ is not None:
+    if wanted.columns and dataset.schema_ is not None:
         yield from _ranges(where, dataset.schema_)
+    elif wanted.columns:
+        yield Objection(
+            Reason.RANGES_NOT_DECLARED,
+            f"{where} declares no schema, whose ranges are counted over",
+            "its owner sets schema.features and schema.ranges",
+        )
 
 
 def _ranges(where: str, schema: DatasetSchema) -> Iterator[Objection]:
@@ -207,6 +218,23 @@ def _budget(wanted: PrivacyAsk, owner: str, population: str, budget: Budget) -> 
             f"delta {wanted.delta:g} is larger than that of {name} ({budget.spec.delta})",
             f"use at most {budget.spec.delta}",
         )
+
+
+def app_objections(spec: FederatedJobSpec) -> Iterator[Objection]:
+    """What a built-in app would be paid for and does not give. Apps of one's own are taken at their word."""
+    wanted, app = spec.differential_privacy, spec.app.client_app
+    if wanted is None or app not in BUILT_IN_APPS:
+        return
+    for field, asked, able in (
+        ("statistics", wanted.statistics, COUNTS_FEATURES),
+        ("evaluation", wanted.evaluation, COUNTS_SCORES),
+    ):
+        if asked is not None and app not in able:
+            yield Objection(
+                Reason.INVALID_SPEC,
+                f"app {app} gives no histograms for privacy.differentialPrivacy.{field}",
+                "remove it",
+            )
 
 
 def schema_objections(schemas: dict[str, DatasetSchema]) -> Iterator[Objection]:

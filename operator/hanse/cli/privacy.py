@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from hanse.api.apps import NEEDS_SCHEMA
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import Dataset, ParticipantSpec
 from hanse.api.privacy import ACCOUNTANT, Adversary, PrivacyPlan
-from hanse.api.terms import Ask, Budget, objections, schema_objections
+from hanse.api.terms import Ask, Budget, app_objections, objections, schema_objections
 from hanse.cli.yamlfiles import Location
 from hanse.dp import AccountingError, resolve
 
@@ -42,6 +41,8 @@ def findings(spec: FederatedJobSpec, owners: Owners, budgets: Budgets) -> Iterat
         plan = plan_of(spec)
     except AccountingError as error:
         yield Finding(("spec", "privacy", "differentialPrivacy"), str(error), "Ask for another.", Reason.INVALID_SPEC)
+    for each in app_objections(spec):
+        yield Finding(("spec", "privacy", "differentialPrivacy"), each.message, _sentence(each.next_step), each.reason)
     ask = Ask.of_spec(spec, float(plan.epsilon) if plan is not None else None)
     used: dict[str, Dataset] = {}
     for index, member in enumerate(spec.participants):
@@ -55,7 +56,7 @@ def findings(spec: FederatedJobSpec, owners: Owners, budgets: Budgets) -> Iterat
         for each in objections(ask, f"{ref.namespace}/{ref.name}", owner.policy, dataset, budget):
             where: Location = ("spec", "participants", index, "participantRef")
             yield Finding(where, each.message, _sentence(each.next_step), each.reason)
-    if ask.privacy is not None and ask.client_app in NEEDS_SCHEMA:
+    if ask.privacy is not None and ask.privacy.columns:
         schemas = {name: dataset.schema_ for name, dataset in used.items() if dataset.schema_ is not None}
         for each in schema_objections(schemas):
             yield Finding(("spec", "participants"), each.message, _sentence(each.next_step), each.reason)

@@ -26,13 +26,14 @@ Problem = tuple[Reason, str]
 
 
 def of_job(spec: FederatedJobSpec) -> Iterator[Problem]:
-    """What no owner is needed for: whether noise can give what is asked."""
+    """What no owner is needed for: whether noise can give what is asked, and whether the app does what is paid."""
     wanted = spec.differential_privacy
     if wanted is not None:
         try:
             resolved(wanted, spec.rounds)
         except AccountingError as error:
             yield Reason.INVALID_SPEC, f"privacy.differentialPrivacy: {error}"
+    yield from ((objection.reason, str(objection)) for objection in terms.app_objections(spec))
 
 
 def of_participant(
@@ -54,7 +55,8 @@ def of_participant(
 
 def of_all(observed: ObservedJob, spec: FederatedJobSpec) -> Iterator[Problem]:
     """What the owners must agree on."""
-    if spec.differential_privacy is None or spec.app.client_app not in NEEDS_SCHEMA:
+    wanted = spec.differential_privacy
+    if wanted is None or (spec.app.client_app not in NEEDS_SCHEMA and wanted.statistics is None):
         return
     datasets = {name: dataset for name, _, dataset in _owners(observed, spec)}
     schemas = {name: dataset.schema_ for name, dataset in datasets.items() if dataset.schema_ is not None}

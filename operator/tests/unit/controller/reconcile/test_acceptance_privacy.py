@@ -205,6 +205,22 @@ def other_order(asked: Asked) -> None:
     asked.dataset()["schema"]["features"] = ["LIMIT", "AGE"]
 
 
+def histograms_of_images(asked: Asked) -> None:
+    asked.job["app"]["clientApp"] = "hanse.runtime.apps.vision:app"
+    asked.dp["evaluation"] = {"epsilonShare": "0.1"}
+
+
+def statistics_of_nothing(asked: Asked) -> None:
+    asked.job["app"]["clientApp"] = "hanse.runtime.apps.counting:app"
+    asked.dp["statistics"] = {"epsilonShare": "0.1"}
+
+
+def statistics_without_columns(asked: Asked) -> None:
+    trusted_app(asked)
+    asked.dp["statistics"] = {"epsilonShare": "0.1"}
+    del asked.dataset()["schema"]
+
+
 def unreachable(asked: Asked) -> None:
     asked.dp["epsilon"] = "1e-5"
 
@@ -233,6 +249,9 @@ CASES: list[tuple[Callable[[Asked], None], str, str, str]] = [
     (range_of_no_feature, "RangesNotDeclared", "SEX, which are no features", "corrects schema.ranges"),
     (other_ranges, "FeatureMismatch", "bank-a and bank-b declare different ranges", "agree"),
     (other_order, "FeatureMismatch", "different features", "in order"),
+    (histograms_of_images, "InvalidSpec", "no histograms for privacy.differentialPrivacy.evaluation", "remove it"),
+    (statistics_of_nothing, "InvalidSpec", "privacy.differentialPrivacy.statistics", "remove it"),
+    (statistics_without_columns, "RangesNotDeclared", "declares no schema", "schema.ranges"),
     (unreachable, "InvalidSpec", "privacy.differentialPrivacy", "epsilon"),
 ]
 
