@@ -3,6 +3,7 @@
     ApiProblem                 the call failed; `temporary` says whether trying again can help
     ├── Denied                 403: a Role is missing, or an admission plugin refused
     ├── Conflict               409: somebody else wrote in between; read again
+    │   └── BudgetTaken        our own refusal: another job was first, and there is no room for both
     ├── Gone                   404 where the object had to exist
     ├── Invalid                400 or 422: our own manifest is wrong
     ├── NotAsked               our own refusal: a Participation names a job that does not list it
@@ -31,6 +32,10 @@ class Denied(ApiProblem):
 
 class Conflict(ApiProblem):
     """The object has changed since it was read."""
+
+
+class BudgetTaken(Conflict):
+    """What was to be reserved does not fit any more."""
 
 
 class Gone(ApiProblem):

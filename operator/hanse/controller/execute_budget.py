@@ -31,7 +31,8 @@ class BudgetExecutor:
         """Put the account into the budget as it is now, if it fits.
 
         Raises:
-            Conflict: somebody wrote in between, it does not fit any more, or the budget's copies know more than it.
+            BudgetTaken: it does not fit any more.
+            Conflict: somebody wrote in between, or the budget's copies know more than it.
         """
         meta, spec, status = await self._read(action.namespace, action.budget)
         if action.account_id in status.accounts:
@@ -39,7 +40,8 @@ class BudgetExecutor:
         if await self._is_behind(meta, status):
             raise _conflict(meta, "the budget has not taken back yet what its copies know")
         if not weigh(spec, status, action.account.plan).fits:
-            raise _conflict(meta, "the budget was taken by others")
+            text = "another job was first"
+            raise errors.BudgetTaken(text, kind=meta.kind, namespace=meta.namespace, name=meta.name)
         await self._write(meta, counted(spec, with_account(status, action.account_id, action.account)))
 
     async def give_back(self, action: ReturnReservation) -> None:

@@ -18,6 +18,9 @@ def check(conditions: ConditionSet, observed: ObservedParticipation) -> bool:
         conditions.set(ParticipationCondition.BUDGET_RESERVED, "True", Reason.AS_EXPECTED, text)
         return True
     account = account_of(observed)
+    if observed.client_job is not None and (account is None or account.closed is not None):
+        # Its gate has closed the account, and the client is about to end.
+        return False
     where = f"PrivacyBudget {plan.population}"
     if account is not None and account.plan_hash == observed.spec.plan_hash and account.plan == plan.privacy:
         if account.closed is None:
