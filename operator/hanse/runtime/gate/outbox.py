@@ -16,7 +16,8 @@ from hanse.api.privacy import Slot
 from hanse.runtime.durable import replace_file
 
 _MAGIC: Final = b"HNSOUT1\n"
-_SIZES: Final = struct.Struct(">I32s")
+_SIZE: Final = struct.Struct(">I")
+_DIGEST_BYTES: Final = 32
 
 
 def digest_of(payload: bytes) -> str:
@@ -48,9 +49,8 @@ class Outbox:
     def put(self, stored: Stored) -> None:
         """Keep it; on return it survives a crash."""
         head = json.dumps({"slot": stored.slot.key, "question": stored.question}).encode()
-        body = head + stored.payload
-        sizes = _SIZES.pack(len(head), hashlib.sha256(body).digest())
-        replace_file(self._path(stored.slot), _MAGIC + sizes + body)
+        rest = _SIZE.pack(len(head)) + head + stored.payload
+        replace_file(self._path(stored.slot), _MAGIC + hashlib.sha256(rest).digest() + rest)
 
     def get(self, slot: Slot) -> Stored | None:
         """What was kept, if it is whole."""
@@ -70,6 +70,16 @@ class Outbox:
             if slot.round < number:
                 self.drop(slot)
 
+    def trim(self, most: int, newest: Slot) -> None:
+        """Forget the oldest rounds but `newest` until all files together have at most `most` bytes."""
+        sizes = {slot: self._path(slot).stat().st_size for slot in self._slots()}
+        for slot in sorted(sizes, key=lambda s: (s.round, s.attempt)):
+            if sum(sizes.values()) <= most:
+                return
+            if slot != newest:
+                self.drop(slot)
+                del sizes[slot]
+
     def _slots(self) -> Iterator[Slot]:
         for path in self._directory.iterdir():
             try:
@@ -82,14 +92,12 @@ class Outbox:
 
 
 def _parse(data: bytes, slot: Slot) -> Stored | None:
-    start = len(_MAGIC) + _SIZES.size
-    if not data.startswith(_MAGIC) or len(data) < start:
+    start = len(_MAGIC) + _DIGEST_BYTES
+    rest = data[start:]
+    if not data.startswith(_MAGIC) or hashlib.sha256(rest).digest() != data[len(_MAGIC) : start]:
         return None
-    size, digest = _SIZES.unpack_from(data, len(_MAGIC))
-    body = data[start:]
-    if hashlib.sha256(body).digest() != digest:
-        return None
-    head = json.loads(body[:size])
+    end = _SIZE.size + _SIZE.unpack_from(rest)[0]
+    head = json.loads(rest[_SIZE.size : end])
     if head["slot"] != slot.key:
         return None
-    return Stored(slot, head["question"], body[size:])
+    return Stored(slot, head["question"], rest[end:])
