@@ -103,4 +103,12 @@ def ledger_page_name(budget: str, digest: str) -> str:
     return f"ledger.{budget}.{digest.removeprefix('sha256:')[:16]}"
 
 
+def certificate_name(participation: str, epoch: int) -> str:
+    """ConfigMap in the owner's namespace with what one gate of a participation has signed; the newest has all."""
+    return f"certificate.{participation}.{epoch}"
+
+
+CERTIFICATE_KEY: Final = "certificate.json"
+ROLE_CERTIFICATE: Final = "certificate"
+
 OWNER_IDENTITY: Final = "hanse-identity"  # Secret in the owner's namespace, key of the gates' signatures

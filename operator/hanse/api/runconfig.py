@@ -16,6 +16,7 @@ from hanse.api.job import (
     ConfigKey,
     ConfigValue,
     FederatedJobSpec,
+    ImageRef,
     OnDropout,
     StopRule,
 )
@@ -152,6 +153,8 @@ class ClientConfig(ApiModel):
     initial_seed: int | None = Field(default=None, ge=0)
     aggregation: Aggregation = Field(default_factory=Aggregation, description="How far the server's model may step.")
     smallest_batch: int | None = Field(default=None, ge=1, description="Unit Record: smallest of any participant.")
+    gate_image: ImageRef | None = Field(default=None, description="For the certificate; `hanse run` has no images.")
+    trainer_image: ImageRef | None = Field(default=None, description="The same of the trainer.")
     ledger: Literal["Kubernetes", "File"] = Field(
         default="Kubernetes", description="Kubernetes: the PrivacyBudget. File: Paths.ledger, of `hanse run`."
     )

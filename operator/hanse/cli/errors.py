@@ -5,6 +5,7 @@ CliError            1    anything that a person can act upon
   ManifestError     2    the manifests would be refused; carries every problem found
   ClusterError      1    the API server refused, or cannot be reached
   ModelError        1    a model file that is not there, damaged, or not ours
+  CertificateError  1    a certificate that its owner's gate has not signed so
   RunFailed      64-99   the job failed, with the code of `hanse.api.exitcodes`
   Interrupted     130    Ctrl-C
 """
@@ -64,6 +65,10 @@ class ClusterError(CliError):
 
 class ModelError(CliError):
     """A model file that is not there, damaged, or not ours."""
+
+
+class CertificateError(CliError):
+    """A certificate that its owner's gate has not signed so."""
 
 
 class RunFailed(CliError):

@@ -15,10 +15,10 @@ from hanse.api.paths import Paths
 from hanse.api.planhash import canonical_hash
 from hanse.api.privacy import PrivacyPlan
 from hanse.api.runconfig import ClientConfig, ClientDataset, RunConfig, ServerParticipant
+from hanse.cli.localidentity import owner_identity
 from hanse.cli.localpki import LocalCA
 from hanse.cli.rundir import Identity, RunDirectory
 from hanse.pki.certificates import Pair
-from hanse.pki.identity import new_identity
 from hanse.pki.nodekeys import NodeKey, new_node_key
 
 MODEL_FILE: Final = "model.safetensors"
@@ -170,7 +170,7 @@ def _lay_out_privacy(directory: RunDirectory, member: Member, config: ClientConf
     gate.data.mkdir(parents=True, exist_ok=True)
     _link(gate.data / member.data.name, member.data.resolve())
     gate.identity_key.parent.mkdir(parents=True, exist_ok=True)
-    _private(gate.identity_key, new_identity().private)
+    _private(gate.identity_key, owner_identity(privacy.ledger))
 
 
 def _directories(paths: Paths, shared: Path | None = None) -> None:

@@ -31,6 +31,8 @@ Budgets = Mapping[tuple[str, str], PrivacyBudgetSpec]
 #: Nobody renews the lease of a run: it ends with the process that holds it, or at the latest then.
 _LEASE: Final = timedelta(days=7)
 _REFUSED: Final = 3
+#: Of the owner, beside the populations (`hanse.runtime.ledger.file`).
+CERTIFICATES: Final = "certificates"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,19 @@ class Ledgers:
             told = self._call("accounts", namespace, accounts=_names(group))
             found |= {e.participant: Account.model_validate(told[e.account]) for e in group if e.account in told}
         return found
+
+    def certificates(self, job: JobRef, reserved: Sequence[Reserved]) -> list[str]:
+        """Where each participant's newest certificate is, one line for each that its gate could leave."""
+        lines = []
+        for each in reserved:
+            name = names.participation_name(job.name, each.participant, job.uid)
+            found = {
+                int(path.stem.rpartition(".")[2]): path
+                for path in (self.of(each.namespace) / CERTIFICATES).glob(f"certificate.{name}.*.json")
+            }
+            if found:
+                lines.append(f"certificate  {each.participant} {found[max(found)]}")
+        return lines
 
     def settle(self, reserved: Sequence[Reserved]) -> None:
         """Fold what was paid into what is spent, and give the rest back."""

@@ -142,7 +142,7 @@ def run_job(job: LocalJob, screen: Screen) -> Result:
     told: tuple[str, ...] = ()
     try:
         result = _run(job, identity, screen, privacy)
-        told = tuple(report(reserved, ledgers.accounts(reserved)))
+        told = (*report(reserved, ledgers.accounts(reserved)), *ledgers.certificates(ref, reserved))
     finally:
         ledgers.settle(reserved)
     return replace(result, privacy=told)

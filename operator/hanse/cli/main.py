@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 model_app = typer.Typer(no_args_is_help=True, help="Fetch, look at and use a trained model.")
 app.add_typer(model_app, name="model")
+certificate_app = typer.Typer(no_args_is_help=True, help="Check what an owner's gates have released.")
+app.add_typer(certificate_app, name="certificate")
 
 #: Where output is read by a program a table must not be folded to 80 columns.
 _WIDTH_WITHOUT_TERMINAL = 200
@@ -191,6 +193,23 @@ def model_predict(
     if len(given) != 1:
         raise UsageError("Give one of --row, --csv and --npz", "What the model takes: hanse model show FILE")
     predict(file, given[0], out)
+
+
+@certificate_app.command("verify")
+def certificate_verify(
+    file: Annotated[Path, typer.Argument(show_default=False)],
+    public_key: Annotated[
+        Path | None, typer.Option(help="File with the owner's public key (PEM): status.identity of the Participant.")
+    ] = None,
+    pld: Annotated[bool, typer.Option("--pld/--no-pld", help="Show the tighter accountant's figure too.")] = True,
+) -> None:
+    """Check a certificate offline: the signature, and every epsilon computed again from plan and releases.
+
+    FILE is a certificate.json of a job with privacy.
+    """
+    from hanse.cli.certificate import verify
+
+    verify(file, public_key, out, with_pld=pld)
 
 
 @app.command("owner-rbac")

@@ -7,7 +7,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -56,7 +56,7 @@ def verifies(public: str, signature: str, message: bytes) -> bool:
         if not isinstance(key, ed25519.Ed25519PublicKey):
             return False
         key.verify(base64.b64decode(signature, validate=True), message)
-    except (InvalidSignature, ValueError, binascii.Error):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, binascii.Error):
         return False
     return True
 

@@ -243,6 +243,8 @@ def client_config(observed: ObservedParticipation, dataset: Dataset) -> ClientCo
         initial_seed=plan.initial_seed,
         aggregation=plan.aggregation,
         smallest_batch=plan.smallest_batch,
+        gate_image=plan.gate_image if plan.privacy is not None else None,
+        trainer_image=plan.image if plan.privacy is not None else None,
     )
 
 

@@ -2,17 +2,18 @@
 
 import logging
 import os
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from hanse.api import names
 from hanse.api.paths import Paths
-from hanse.api.privacy import PrivacyPlan
+from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
 from hanse.api.runconfig import ClientConfig
 from hanse.pki import identity
 from hanse.runtime.aggregation import AggregationError
 from hanse.runtime.codec import CodecError, Layout
+from hanse.runtime.gate.certify import Bound, Certifier
 from hanse.runtime.gate.histograms import Histograms, evaluation_histograms, statistics_histograms
 from hanse.runtime.gate.initial import Arrays, NoInitialModel, check_unit, read_initial
 from hanse.runtime.gate.layers import LocalLayers
@@ -53,6 +54,9 @@ def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
     if records == 0 and (plan.unit == "Record" or plan.statistics or plan.evaluation):
         raise BadPlan("the owner has declared no number of records")
     shared = frozenset(layout.names)
+    statistics, evaluation = _statistics(config, plan, records), _evaluation(plan, records)
+    account = _Account(config, plan, paths)
+    models = _models(config, plan, paths.state, layout, model)
     return Parts(
         plan=plan,
         records=max(records, 1),
@@ -60,13 +64,13 @@ def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
         layout=layout,
         model=model,
         updates=updates,
-        statistics=_statistics(config, plan, records),
-        evaluation=_evaluation(plan, records),
-        releases=Releases(plan, _opener(config, plan, paths), Outbox(paths.state / "outbox")),
-        models=_models(config, plan, paths.state, layout, model),
+        statistics=statistics,
+        evaluation=evaluation,
+        releases=Releases(plan, account.open, Outbox(paths.state / "outbox")),
+        models=models,
         layers=LocalLayers(paths.state, lambda name: name not in shared),
         noise=ReleaseNoise,
-        sign=_sign(paths.identity_key),
+        certifier=_certifier(config, plan, paths, account, _Bounds(updates, statistics, evaluation, plan), models),
     )
 
 
@@ -87,24 +91,52 @@ def _evaluation(plan: PrivacyPlan, records: int) -> Histograms | None:
     return None if plan.evaluation is None else evaluation_histograms(plan.evaluation.bins, plan.unit, records)
 
 
-def _opener(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Callable[[], Lease]:
-    """Takes the account over; the dataset's digest is read once, when the first release is near."""
-    if config.population is None:
-        raise BadPlan("the dataset belongs to no population: nothing can be charged")
-    ledger = _ledger(config.population, config, paths)
-    data = paths.data / config.dataset.path
-    return partial(_open, ledger, config, plan, data)
+class _Account:
+    """The owner's account; the dataset's digest is read when it is opened, so when the first release is near."""
+
+    def __init__(self, config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> None:
+        if config.population is None:
+            raise BadPlan("the dataset belongs to no population: nothing can be charged")
+        self._config = config
+        self._plan = plan
+        self._data = paths.data / config.dataset.path
+        self._ledger = _ledger(config.population, config, paths)
+        self.dataset_digest = ""
+
+    def open(self) -> Lease:
+        """Takes the account over. Raises LedgerError."""
+        self.dataset_digest = dataset_digest(self._data) if self._data.exists() else ""
+        claim = Claim(
+            account=names.account_id(self._config.job.uid, self._config.participant),
+            plan=self._plan,
+            plan_hash=self._config.plan_hash,
+            dataset=self._config.dataset.name,
+            dataset_digest=self.dataset_digest,
+        )
+        return self._ledger.open(claim)
 
 
-def _open(ledger: Ledger, config: ClientConfig, plan: PrivacyPlan, data: Path) -> Lease:
-    claim = Claim(
-        account=names.account_id(config.job.uid, config.participant),
-        plan=plan,
-        plan_hash=config.plan_hash,
-        dataset=config.dataset.name,
-        dataset_digest=dataset_digest(data) if data.exists() else "",
-    )
-    return ledger.open(claim)
+@dataclass(frozen=True)
+class _Bounds:
+    """What the gate guarantees of each release, for the certificate."""
+
+    updates: Updates
+    statistics: Histograms | None
+    evaluation: Histograms | None
+    plan: PrivacyPlan
+
+    def __call__(self, slot: Slot) -> Bound:
+        if slot.kind is ReleaseKind.TRAIN:
+            codec = self.updates.codec(slot.round, slot.attempt)
+            assert codec.grid is not None
+            return Bound(codec.kept, codec.grid.sigma, codec.grid.enforced_multiplier)
+        statistics = slot.kind is ReleaseKind.STATISTICS
+        form = self.statistics if statistics else self.evaluation
+        part = self.plan.statistics if statistics else self.plan.evaluation
+        if form is None or part is None:
+            raise BadPlan(f"the plan has no {slot.key}")
+        noise = float(part.noise_multiplier)
+        return Bound(form.cells, noise * form.sensitivity, form.enforced_multiplier(noise))
 
 
 def _ledger(population: str, config: ClientConfig, paths: Paths) -> Ledger:
@@ -113,13 +145,24 @@ def _ledger(population: str, config: ClientConfig, paths: Paths) -> Ledger:
     return KubeLedger(_access(paths), population)
 
 
-def _sign(key: Path) -> Callable[[bytes], str] | None:
+def _certifier(
+    config: ClientConfig, plan: PrivacyPlan, paths: Paths, account: _Account, bounds: _Bounds, models: Models
+) -> Certifier | None:
     """Signs with the owner's identity; None where the owner has none (then the lease runs out by itself)."""
     try:
-        private = key.read_text()
+        private = paths.identity_key.read_text()
     except FileNotFoundError:
+        log.warning("the owner has no identity key: there will be no certificate")
         return None
-    return partial(identity.sign, private)
+    return Certifier(
+        config=config,
+        plan=plan,
+        bound=bounds,
+        dataset_digest=lambda: account.dataset_digest,
+        model=lambda: models.newest,
+        public_key=identity.identity_public_key(private),
+        sign=partial(identity.sign, private),
+    )
 
 
 def _access(paths: Paths) -> Access:

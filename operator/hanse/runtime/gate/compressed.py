@@ -70,3 +70,6 @@ class CompressedFilter:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def leave(self) -> None:
+        """Nothing is held."""

@@ -77,6 +77,10 @@ class Filter(Protocol):
         """The job has ended: nothing leaves any more."""
         ...
 
+    def leave(self) -> None:
+        """The gate ends; the job may go on."""
+        ...
+
 
 class OpenFilter:
     """Differential privacy is off: the app's reply leaves as it is, as far as the table allows it.
@@ -104,6 +108,9 @@ class OpenFilter:
         return {name: self._record(category, name, record) for name, record in reply.items()}
 
     def close(self) -> None:
+        """Nothing is held."""
+
+    def leave(self) -> None:
         """Nothing is held."""
 
     def _record(self, category: str, name: str, record: RecordView) -> RecordView:

@@ -62,6 +62,16 @@ class Histograms:
         root = math.sqrt(self.groups)
         return root if self.unit == "Record" else 2 * self.records * root
 
+    @property
+    def cells(self) -> int:
+        """Counts in one release."""
+        return sum(rows * bins for rows, bins in self.shapes.values())
+
+    def enforced_multiplier(self, noise_multiplier: float) -> float:
+        """Noise over the largest L2 distance of any two releases' counts, whatever the app returned."""
+        root = math.sqrt(self.cells if self.unit == "Record" else 4 * self.groups)
+        return noise_multiplier * self.sensitivity / (self.records * root)
+
     def release(self, counts: Counts, noise_multiplier: float, noise: Noise) -> bytes:
         """Bounded and noised counts, as bytes of constant size (int64, little-endian, in the order of the shapes)."""
         flat = np.concatenate([np.clip(counts[name], 0, self.records).reshape(-1) for name in self.shapes])

@@ -55,6 +55,7 @@ def _run(paths: Paths, config: ClientConfig) -> int:
     try:
         Gate(config, chosen, fleet, journal, listen(paths.shared), wake, flwr_version()).run()
     finally:
+        chosen.leave()
         fleet.close()
     return ExitCode.COMPLETE
 

@@ -49,6 +49,11 @@ class Models:
         self._precision = precision
         self._restore()
 
+    @property
+    def newest(self) -> str | None:
+        """Digest of the last model that was accepted; None before the first."""
+        return self._digests.get(self._version)
+
     def check(self, version: int, vector: Vector) -> str:
         """The model's digest. Raises Refused: INITIAL_MODEL_MISMATCH, STEP_TOO_LARGE."""
         if not np.isfinite(vector).all():

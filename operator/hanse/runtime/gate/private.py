@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
 from hanse.api.replies import ReplyCode
 from hanse.runtime.codec.layout import Layout, Vector
+from hanse.runtime.gate.certify import Certifier
 from hanse.runtime.gate.checks import Planned, check_reply
 from hanse.runtime.gate.content import ArrayView, Content, RecordKind, RecordView
 from hanse.runtime.gate.filter import ARRAYS, NUM_EXAMPLES, Asked, Forward, Ready
@@ -28,7 +29,6 @@ from hanse.runtime.gate.refused import Refused
 from hanse.runtime.gate.release import Releases
 from hanse.runtime.gate.table import PRIVATE
 from hanse.runtime.gate.updates import Updates
-from hanse.runtime.ledger import Sign
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Parts:
     models: Models
     layers: LocalLayers
     noise: Callable[[], Noise]
-    sign: Sign | None = None
+    certifier: Certifier | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class PrivateFilter:
         self._parts = parts
         self._plan = parts.plan
         self._open: _Question | None = None
+        self._certified = False
 
     def before(self, asked: Asked) -> Forward | Ready:
         """The initial model and bytes that are paid for come from here; anything else that is planned is forwarded."""
@@ -115,9 +116,24 @@ class PrivateFilter:
         return self._content(question.kind, payload)
 
     def close(self) -> None:
-        """The rest of the reservation goes back, under the owner's signature. Raises Refused."""
-        if self._parts.sign is not None:
-            self._parts.releases.close(self._parts.sign)
+        """The owner gets its certificate; the rest of the reservation goes back, both signed. Raises Refused."""
+        if self._parts.certifier is not None:
+            self._certify(self._parts.certifier, final=True)
+            self._parts.releases.close(self._parts.certifier.sign)
+
+    def leave(self) -> None:
+        """The gate ends, for whatever reason: what it has released so far is certified if the job's end was not."""
+        if self._parts.certifier is not None and self._parts.releases.held and not self._certified:
+            self._certify(self._parts.certifier, final=False)
+
+    def _certify(self, certifier: Certifier, final: bool) -> None:
+        """Without a certificate the account is closed all the same: the ledger has what was released."""
+        try:
+            self._parts.releases.certify(lambda lease: certifier.certificate(lease, final))
+        except (Refused, ValueError, OSError) as error:
+            log.error("no certificate: %s", error)
+        else:
+            self._certified = True
 
     # -- what is asked
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from hanse.api.certificate import SignedCertificate
 from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
 from hanse.api.replies import ReplyCode
 from hanse.runtime.gate.outbox import Outbox, Stored
@@ -80,6 +81,15 @@ class Releases:
         if kind is ReleaseKind.TRAIN:
             self._outbox.forget_before(number - self._kept_rounds)
         return stored.payload
+
+    @property
+    def held(self) -> bool:
+        """Whether this gate has opened the account."""
+        return self._lease is not None
+
+    def certify(self, make: Callable[[Lease], SignedCertificate]) -> None:
+        """Leave the owner a certificate of what was paid for. Raises Refused when it was not possible."""
+        self._guarded(lambda lease: lease.certify(make(lease)))
 
     def close(self, sign: Sign) -> None:
         """Nothing more will leave: give the rest of the reservation back. Raises Refused when it was not possible."""

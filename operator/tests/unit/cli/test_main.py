@@ -18,6 +18,7 @@ COMMANDS = {
     "model get": "JOB",
     "model show": "FILE",
     "model predict": "FILE",
+    "certificate verify": "FILE",
     "owner-rbac": "NAMESPACE",
     "version": None,
 }

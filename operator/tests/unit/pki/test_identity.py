@@ -22,6 +22,8 @@ def test_the_public_half_is_found_again() -> None:
 def test_no_signature_is_no_error(signature: str) -> None:
     assert not identity.verifies(identity.new_identity().public, signature, b"")
     assert not identity.verifies("no key", signature, b"")
+    unknown = identity.new_identity().public.replace("MCowBQYDK2Vw", "MCowBQYDK3Vw")  # an algorithm of nobody's
+    assert not identity.verifies(unknown, signature, b"")
 
 
 def test_another_kind_of_key_signs_nothing() -> None:

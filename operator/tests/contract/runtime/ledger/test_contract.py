@@ -16,7 +16,7 @@ from hanse.runtime.ledger import (
     Slot,
     SlotUsed,
 )
-from tests.contract.runtime.ledger.worlds import ACCOUNT, CLAIM, DATA, PLAN, KubeWorld, World, account
+from tests.contract.runtime.ledger.worlds import ACCOUNT, CLAIM, DATA, PLAN, KubeWorld, World, account, certificate
 
 ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 FIRST = Slot(ReleaseKind.TRAIN, 1, 1)
@@ -167,3 +167,13 @@ def test_data_that_the_operator_knows_under_a_deleted_budget_is_refused(kubeconf
     world.patch({"datasets": {DATA: seen}})
     with pytest.raises(DatasetMoved, match="customers"):
         world.ledger().open(CLAIM)
+
+
+def test_a_certificate_is_kept_once_and_outlives_the_account(world: World) -> None:
+    world.reserve(account())
+    lease = world.ledger().open(CLAIM)
+    first = certificate(lease.epoch)
+    lease.certify(first)
+    lease.certify(first.model_copy(update={"public_key": "another"}))
+    world.fold()
+    assert world.certificates() == [first]

@@ -12,8 +12,10 @@ import httpx
 
 from hanse.api import names
 from hanse.api.budget import Account, Closed, PrivacyBudgetSpec, PrivacyBudgetStatus
+from hanse.api.certificate import Certificate, SignedCertificate
 from hanse.api.participation import JobRef
 from hanse.api.privacy import PrivacyPlan
+from hanse.api.rbac import gate_rules
 from hanse.runtime.ledger import Claim, Ledger
 from hanse.runtime.ledger.book import Book
 from hanse.runtime.ledger.file import FileLedger
@@ -53,6 +55,28 @@ def account(plan: PrivacyPlan = PLAN, plan_hash: str = HASH, lease_seconds: floa
     )
 
 
+def certificate(epoch: int) -> SignedCertificate:
+    """What a gate has signed; that it is true is not the ledger's to check."""
+    made = Certificate(
+        job=JobRef(namespace="consortium", name="credit", uid=JOB_UID),
+        participant="bank-a",
+        participation="credit-bank-a-12345678",
+        account=ACCOUNT,
+        epoch=epoch,
+        final=True,
+        dataset="loans",
+        plan_hash=HASH,
+        plan=PLAN,
+        mechanism="Local",
+        epsilons=[],
+        releases=[],
+        rounds=0,
+        attempts=0,
+        issued_at=START,
+    )
+    return SignedCertificate(certificate=made, public_key="key", signature="A" * 86 + "==")
+
+
 class World(Protocol):
     """One budget, and others beside it."""
 
@@ -64,6 +88,7 @@ class World(Protocol):
 
     def reserve(self, made: Account, population: str = "borrowers") -> None: ...
     def status(self, population: str = "borrowers") -> PrivacyBudgetStatus: ...
+    def certificates(self) -> list[SignedCertificate]: ...
     def fold(self) -> None:
         """End the account as an operator does after the lease."""
         ...
@@ -93,6 +118,10 @@ class FileWorld:
         with book.locked():
             return book.status
 
+    def certificates(self) -> list[SignedCertificate]:
+        files = (self.directory / "certificates").glob("*.json")
+        return [SignedCertificate.model_validate_json(file.read_text()) for file in files]
+
     def fold(self) -> None:
         book = self._book("borrowers")
         with book.locked():
@@ -120,16 +149,12 @@ class KubeWorld:
     def _gate_token(self) -> str:
         """A token with what a gate may do, and no more."""
         rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}"
-        rules = [
-            {"apiGroups": [names.GROUP], "resources": ["privacybudgets"], "verbs": ["get", "list"]},
-            {"apiGroups": [names.GROUP], "resources": ["privacybudgets/status"], "verbs": ["get", "patch"]},
-        ]
         made = {"metadata": {"name": "hanse-gate"}}
         accounts = f"/api/v1/namespaces/{self.namespace}/serviceaccounts"
         subject = {"kind": "ServiceAccount", "name": "hanse-gate", "namespace": self.namespace}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "hanse-gate"}
         self.http.post(accounts, json=made).raise_for_status()
-        self.http.post(f"{rbac}/roles", json={**made, "rules": rules}).raise_for_status()
+        self.http.post(f"{rbac}/roles", json={**made, "rules": gate_rules()}).raise_for_status()
         bound = {**made, "roleRef": role, "subjects": [subject]}
         self.http.post(f"{rbac}/rolebindings", json=bound).raise_for_status()
         answer = self.http.post(f"{accounts}/hanse-gate/token", json={"spec": {"expirationSeconds": 3600}})
@@ -158,6 +183,13 @@ class KubeWorld:
     def status(self, population: str = "borrowers") -> PrivacyBudgetStatus:
         raw = self.http.get(f"{self.base}/{population}").json()
         return PrivacyBudgetStatus.model_validate(raw.get("status") or {})
+
+    def certificates(self) -> list[SignedCertificate]:
+        """As their owner finds them."""
+        selector = {"labelSelector": "hanse.dev/role=certificate,hanse.dev/job=credit,hanse.dev/participant=bank-a"}
+        found = self.http.get(f"/api/v1/namespaces/{self.namespace}/configmaps", params=selector).json()["items"]
+        assert all(each["immutable"] and "ownerReferences" not in each["metadata"] for each in found)
+        return [SignedCertificate.model_validate_json(each["data"][names.CERTIFICATE_KEY]) for each in found]
 
     def fold(self) -> None:
         closed = Closed(cause="LeaseOver", at=self.clock.now()).to_wire()

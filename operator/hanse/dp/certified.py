@@ -1,0 +1,106 @@
+"""The figures of a certificate, from its plan and its releases alone. The gate writes them, `hanse certificate` checks.
+
+A certificate holds all that they are computed from, so anybody can do it again, offline.
+"""
+
+from collections.abc import Iterator, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Final, get_args
+
+from hanse.api import names
+from hanse.api.certificate import Certificate, CertifiedEpsilon, CertifiedRelease
+from hanse.api.privacy import ACCOUNTANT, Adversary, PrivacyPlan, Slot, adjacency
+from hanse.dp.bounds import enforced_epsilon
+from hanse.dp.errors import AccountingError
+from hanse.dp.plan import plan_rdp, spent_rdp
+from hanse.dp.rdp import epsilon
+from hanse.dp.reference import pld_epsilon
+
+_DIGITS: Final = 12
+#: Between two machines' floating point.
+_TOLERANCE: Final = 1e-9
+
+
+def figures(plan: PrivacyPlan, releases: Sequence[CertifiedRelease]) -> list[CertifiedEpsilon]:
+    """Released, Reserved and, for unit Record, Enforced; epsilons are rounded up.
+
+    With mechanism Local every adversary sees each share alone: each figure counts for all of them.
+    Raises AccountingError for releases that the plan does not have, ValueError for one without its bound.
+    """
+    delta = float(plan.delta)
+    spent = epsilon(spent_rdp(plan, (Slot.parse(each.slot) for each in releases)), delta)
+    made = [_figure(plan, "Released", spent), _figure(plan, "Reserved", epsilon(plan_rdp(plan), delta))]
+    if plan.unit == "Record":
+        multipliers = [float(each.enforced_multiplier or 0) for each in releases]
+        made.append(_figure(plan, "Enforced", enforced_epsilon(multipliers, delta)))
+    return made
+
+
+def multiplier_text(value: float) -> str:
+    """A noise multiplier or deviation as a certificate has it: rounded down, so that its epsilon is rounded up."""
+    return _text(value, ROUND_FLOOR)
+
+
+def objections(certificate: Certificate) -> Iterator[str]:
+    """What a certificate says and its own plan and releases do not bear out. Empty for an honest one."""
+    plan, job = certificate.plan, certificate.job
+    slots = [Slot.parse(each.slot) for each in certificate.releases]
+    expected = {
+        "mechanism": (certificate.mechanism, plan.mechanism),
+        "plan.adjacency": (plan.adjacency, adjacency(plan.unit)),
+        "attempts": (certificate.attempts, len(slots)),
+        "rounds": (certificate.rounds, len({slot.round for slot in slots} - {0})),
+        "account": (certificate.account, names.account_id(job.uid, certificate.participant)),
+        "participation": (
+            certificate.participation,
+            names.participation_name(job.name, certificate.participant, job.uid),
+        ),
+    }
+    yield from (f"{field} is {told}, not {true}" for field, (told, true) in expected.items() if told != true)
+    try:
+        true_figures = figures(plan, certificate.releases)
+    except (AccountingError, ValueError) as error:
+        yield f"releases: {error}"
+        return
+    if len(true_figures) != len(certificate.epsilons):
+        yield f"{len(certificate.epsilons)} epsilons, not {len(true_figures)}"
+        return
+    for told, true in zip(certificate.epsilons, true_figures, strict=True):
+        if told.model_copy(update={"epsilon": true.epsilon}) != true or not _close(told.epsilon, true.epsilon):
+            yield f"epsilon {true.claim} is {true.epsilon} when computed again, the certificate says {told.epsilon}"
+
+
+def pld(certificate: Certificate) -> float:
+    """Epsilon Released by privacy loss distributions, the tighter figure: see `reference.pld_epsilon`, which raises."""
+    releases = certificate.releases
+    slots = [Slot.parse(each.slot) for each in releases]
+    return pld_epsilon(
+        certificate.plan, slots, min(float(each.noise) for each in releases), sum(each.values for each in releases)
+    )
+
+
+def _figure(plan: PrivacyPlan, claim: str, value: float) -> CertifiedEpsilon:
+    unit = "Silo" if claim == "Enforced" else plan.unit
+    return CertifiedEpsilon.model_validate(
+        {
+            "claim": claim,
+            "epsilon": _text(value, ROUND_CEILING),
+            "delta": plan.delta,
+            "unit": unit,
+            "adjacency": adjacency(unit),
+            "adversaries": list(get_args(Adversary)),
+            "accountant": ACCOUNTANT,
+        }
+    )
+
+
+def _text(value: float, rounding: str) -> str:
+    """A PositiveDecimal; also above the 10^12 to which the ledger's numbers end."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{Context(prec=_DIGITS, rounding=rounding).create_decimal(Decimal(value)):e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _close(told: str, true: str) -> bool:
+    return abs(float(told) - float(true)) <= _TOLERANCE * float(true)
