@@ -64,12 +64,6 @@ class Outbox:
         """Forget it: it was never paid for."""
         self._path(slot).unlink(missing_ok=True)
 
-    def forget_before(self, number: int) -> None:
-        """Forget what belongs to earlier rounds than `number`, which nobody can ask for again."""
-        for slot in self._slots():
-            if slot.round < number:
-                self.drop(slot)
-
     def trim(self, most: int, newest: Slot) -> None:
         """Forget the oldest rounds but `newest` until all files together have at most `most` bytes."""
         sizes = {slot: self._path(slot).stat().st_size for slot in self._slots()}

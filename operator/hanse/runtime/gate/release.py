@@ -37,20 +37,21 @@ _CODES: Final[dict[type[LedgerError], ReplyCode]] = {
     DatasetMoved: ReplyCode.DATASET_MOVED,
     LedgerDamaged: ReplyCode.BUDGET_DAMAGED,
 }
-#: Stored rounds beside the newest: a server that goes on from its checkpoint asks for them again.
-KEPT_ROUNDS: Final = 2
+#: Of stored releases: a server that goes on from a checkpoint asks for earlier rounds again. It leaves room for the
+#: rest in the gate's volume.
+KEPT_BYTES: Final = 512 << 20
 
 
 class Releases:
     """The releases of one participation. `open_lease` takes its account over; it is called before the first."""
 
     def __init__(
-        self, plan: PrivacyPlan, open_lease: Callable[[], Lease], outbox: Outbox, kept_rounds: int = KEPT_ROUNDS
+        self, plan: PrivacyPlan, open_lease: Callable[[], Lease], outbox: Outbox, kept_bytes: int = KEPT_BYTES
     ) -> None:
         self._plan = plan
         self._open_lease = open_lease
         self._outbox = outbox
-        self._kept_rounds = kept_rounds
+        self._kept_bytes = kept_bytes
         self._lease: Lease | None = None
         self._closed = False
 
@@ -78,8 +79,7 @@ class Releases:
         stored = Stored(slot, question, make(slot))
         self._outbox.put(stored)
         self._charge(stored)
-        if kind is ReleaseKind.TRAIN:
-            self._outbox.forget_before(number - self._kept_rounds)
+        self._outbox.trim(self._kept_bytes, slot)
         return stored.payload
 
     @property

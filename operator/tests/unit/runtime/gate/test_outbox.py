@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanse.api.privacy import ReleaseKind, Slot
@@ -22,6 +22,7 @@ def test_what_is_stored_comes_back_after_a_restart(tmp_path: Path) -> None:
     assert Outbox(tmp_path).get(slot(3, 2)) is None
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 200), value=st.integers(0, 255))
 def test_a_file_that_was_changed_is_none(tmp_path_factory: pytest.TempPathFactory, position: int, value: int) -> None:
     directory = tmp_path_factory.mktemp("outbox")

@@ -455,3 +455,15 @@ def test_the_noise_is_not_numpys_global_generator(tmp_path: Path) -> None:
         np.random.seed(0)  # that it has no effect is the point
         found.append(grid(answer(Pod(tmp_path / name).gate(), train(), reply())))
     assert found[0] != found[1]
+
+
+def test_a_server_that_resumes_gets_earlier_rounds_again(tmp_path: Path) -> None:
+    pod = Pod(tmp_path, SILO.model_copy(update={"noise_multipliers": ["5"] * 6}))
+    gate = pod.gate()
+    asked = [train(1)] + [train(n, moved(0.01 * n)) for n in range(2, 7)]
+    left = [answer(gate, each, reply()) for each in asked]
+    for each, before in zip(asked, left, strict=True):
+        decision = pod.gate().before(each)
+        assert isinstance(decision, Ready)
+        assert grid(decision.content) == grid(before)
+    assert len(pod.paid()) == 6
