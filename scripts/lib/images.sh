@@ -281,8 +281,9 @@ images_lock() {
   for name in $IMAGES_ALL wheel; do
     case $name in
     wheel) source=(images/wheel/requirements.in) ;;
-    trainer-cpu) source=(pyproject.toml --extra trainer) ;; # torch is Debian's
-    trainer-gpu) source=(pyproject.toml --extra trainer --extra torch) ;;
+    # torch is Debian's: nothing that needs it may bring PyPI's.
+    trainer-cpu) source=(pyproject.toml --extra trainer --extra opacus --override images/trainer-cpu/overrides.txt) ;;
+    trainer-gpu) source=(pyproject.toml --extra trainer --extra torch --extra opacus) ;;
     *) source=(pyproject.toml --extra "$name") ;;
     esac
     note "locking $name"
