@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from hanse.runtime.aggregation import convolution
 from hanse.runtime.aggregation.arrays import Arrays
+from hanse.runtime.aggregation.features import Encoding
 from hanse.runtime.aggregation.model import ModelFileError, read_model
-from hanse.runtime.aggregation.statistics import Standardisation, standardise
+from hanse.runtime.aggregation.statistics import Standardisation
 
 #: Metadata keys of the model file's header, JSON each.
 ABOUT_KEY: Final = "hanse"
@@ -59,9 +60,8 @@ class Predictor:
         values = np.asarray(values, np.float64)
         if values.ndim != 2 or values.shape[1] != len(self.features):
             raise ValueError(f"the model takes rows of {len(self.features)} features")
-        if self.standardisation is not None:
-            values = standardise(values, self.standardisation, clip=float(self.about["clip"]))
-        return _sigmoid(dense(self.arrays, values.astype(np.float32))[:, 0])
+        inputs = Encoding.of(self.about).apply(values, self.standardisation)
+        return _sigmoid(dense(self.arrays, inputs)[:, 0])
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """Rows by column name, as `csv.DictReader` gives them -> [rows, features]; other columns do not matter.

@@ -5,7 +5,7 @@ Imported before the trainer forks; nothing here touches CUDA or starts a thread 
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,8 +16,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from torch import nn
 
 from hanse.api.participant import DatasetSchema
+from hanse.api.privacy import PrivacyPlan
 from hanse.runtime.apps import ConfigError, DatasetError
+from hanse.runtime.apps.counts import RECORD as HISTOGRAMS
+from hanse.runtime.apps.counts import Counts
 from hanse.runtime.apps.settings import Settings
+
+#: A round of unit Record is one step over the records that are drawn: it has no epochs, batches or momentum.
+_NOT_FOR_RECORD: Final = ("local-epochs", "batch-size", "momentum", "weight-decay")
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -53,6 +59,43 @@ def schema_of(context: Context) -> DatasetSchema:
     if not text:
         raise DatasetError("the Participant's dataset has no schema: the built-in apps need its label and features")
     return DatasetSchema.model_validate_json(text)
+
+
+def plan_of(context: Context) -> PrivacyPlan | None:
+    """What the job's releases may be; None without differential privacy, and where the first model is made."""
+    text = str(context.node_config.get("privacy", ""))
+    return PrivacyPlan.model_validate_json(text) if text else None
+
+
+def check_unit(context: Context) -> None:
+    """Raise ConfigError for what unit Record cannot do, and import what it needs before the trainer forks."""
+    plan = plan_of(context)
+    if plan is None or plan.unit != "Record":
+        return
+    for key in _NOT_FOR_RECORD:
+        if key in context.run_config:
+            raise ConfigError(
+                f"spec.app.config: {key} has no effect with unit Record, whose round is one step: remove it"
+            )
+    try:
+        import hanse.runtime.apps.gradients  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"unit Record needs {error.name} in the trainer's image") from error
+
+
+def train_private(
+    module: nn.Module, loss: Loss, data: tuple[torch.Tensor, torch.Tensor], plan: PrivacyPlan, message: Message
+) -> Message:
+    """The reply to `train` under unit Record: the sum of the drawn records' clipped gradients."""
+    # Only here: an image without Opacus serves every job but these.
+    from hanse.runtime.apps.gradients import record_reply
+
+    return record_reply(module, loss, data, plan, message)
+
+
+def counts_reply(message: Message, counts: Counts) -> Message:
+    """The reply of integer histograms, which the gate noises."""
+    return reply(message, **{HISTOGRAMS: ArrayRecord({name: Array(array) for name, array in counts.items()})})
 
 
 def arrays_of(module: nn.Module) -> ArrayRecord:

@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord
 from flwr.clientapp import ClientApp
 from torch import nn
 
-from hanse.runtime.apps import training
+from hanse.runtime.apps import ConfigError, training
 from hanse.runtime.apps.images import Images, read_images
 from hanse.runtime.apps.scores import accuracy, macro_f1
 from hanse.runtime.apps.settings import Settings, whole
@@ -50,6 +50,10 @@ def preflight(context: Context) -> None:
     """Raise AppSetupError when config or data are wrong; the trainer calls it before it serves."""
     settings = VisionSettings.parse(context.run_config)
     training.check_device(settings)
+    training.check_unit(context)
+    plan = training.plan_of(context)
+    if plan is not None and (plan.statistics is not None or plan.evaluation is not None):
+        raise ConfigError("the vision app counts nothing: remove privacy's statistics and evaluation")
     _images(context, settings)
 
 
@@ -99,14 +103,17 @@ def initial(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Local epochs on the training images."""
-    settings = VisionSettings.parse(context.run_config)
+    """Local epochs on the training images; with unit Record the sum of clipped gradients."""
+    settings, plan = VisionSettings.parse(context.run_config), training.plan_of(context)
     images = _images(context, settings)
     device = training.prepare(settings)
-    rows = ~evaluation_mask(images.ids, settings.evaluation_fraction)
+    # No metric leaves a private job of this app: all images are for training.
+    rows = ~evaluation_mask(images.ids, settings.evaluation_fraction if plan is None else 0.0)
     module = _model(message, settings).to(device)
     inputs = torch.from_numpy(images.pixels[rows]).to(device)
     targets = torch.from_numpy(images.labels[rows]).to(device)
+    if plan is not None and plan.unit == "Record":
+        return training.train_private(module, nn.functional.cross_entropy, (inputs, targets), plan, message)
     return training.train_reply(module, nn.functional.cross_entropy, (inputs, targets), settings, (message, context))
 
 
