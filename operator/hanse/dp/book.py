@@ -36,7 +36,7 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"asks for epsilon {self.asked:.3g}, left is {self.left:.3g} of {self.limit:.3g} "
+            f"asks for epsilon {self.asked:.3g}, left is {float(shown_down(self.left)):.3g} of {self.limit:.3g} "
             f"(spent {self.spent:.3g}, reserved {self.reserved:.3g})"
         )
 
@@ -164,8 +164,8 @@ def shown(value: float) -> str:
 
 
 def shown_down(value: float) -> str:
-    """What is left, rounded down."""
-    return f"{int(max(0.0, value) * 1000 + 1e-9) / 1000:.3f}"
+    """What is left, rounded down; the bisection that found it may have stopped 1e-4 below."""
+    return f"{int(max(0.0, value) * 1000 + 0.1) / 1000:.3f}"
 
 
 def _ceil(value: float) -> float:

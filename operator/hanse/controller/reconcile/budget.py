@@ -24,6 +24,8 @@ from hanse.pki.identity import verifies
 LEASE: Final = timedelta(minutes=10)
 #: A gate's clock may be behind ours. What leaves is fenced by the account's end in any case.
 MARGIN: Final = timedelta(seconds=60)
+#: A closed account stays so long: its Participation shows the last numbers.
+SHOW: Final = timedelta(seconds=2)
 
 
 @dataclass
@@ -101,10 +103,12 @@ def _same(mirror: Mirror, wanted: Mirror) -> bool:
 def _account(draft: _Draft, name: str, account: Account) -> None:
     over = account.lease_until + MARGIN
     if account.closed is not None:
-        if account.closed.cause == "LeaseOver" or draft.now >= over or _signed(draft.observed, name, account):
+        signed = _signed(draft.observed, name, account)
+        shown = account.closed.at + SHOW if signed else over
+        if account.closed.cause == "LeaseOver" or draft.now >= min(shown, over):
             _fold(draft, name, account)
         else:
-            draft.wake(over)
+            draft.wake(min(shown, over))
     elif name in draft.observed.alive:
         _renew(draft, name, account)
     elif draft.now >= over or (name in draft.observed.over and _never_opened(account)):
