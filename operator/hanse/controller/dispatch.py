@@ -64,6 +64,24 @@ def _users(view: View, cache: Cache) -> Iterator[Key]:
             yield Key(kinds.PARTICIPATION.kind, participation.meta.namespace, participation.meta.name)
 
 
+def is_payment(known: Custom | None, view: View) -> bool:
+    """Whether nothing has happened to a budget but that a gate has paid for a release."""
+    if view.meta.kind != kinds.PRIVACY_BUDGET.kind or not isinstance(view, Custom) or known is None:
+        return False
+    # What we have written ourselves is known before the watch tells of it.
+    if (known.meta.uid, known.spec) != (view.meta.uid, view.spec) or known.status == view.status:
+        return False
+    return _unpaid(known.status) == _unpaid(view.status)
+
+
+def _unpaid(status: Mapping[str, Any]) -> dict[str, Any]:
+    accounts = {
+        name: {key: value for key, value in account.items() if key != "releases"}
+        for name, account in (status.get("accounts") or {}).items()
+    }
+    return {**status, "entries": 0, "accounts": accounts}
+
+
 def _charged(budget: Custom, cache: Cache) -> Iterator[Key]:
     """Whom a budget pays: Participations show what they have spent, jobs that have not started wait for it."""
     for account in (budget.status.get("accounts") or {}).values():

@@ -15,6 +15,8 @@ from hanse.controller.views import Custom, parse
 
 #: Progress changes a job's status every round; its Participations need not follow each time.
 FOLLOW_SECONDS = 10.0
+#: Each release of each gate changes a budget: its numbers may follow a moment later.
+PAID_SECONDS = 2.0
 
 
 def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue) -> None:
@@ -45,6 +47,7 @@ def handle(event: dict[str, Any], cache: Cache, queue: WorkQueue) -> None:
     """One watch event."""
     raw = event["object"]
     view = parse(raw)
+    known = cache.custom(kinds.PRIVACY_BUDGET, view.meta.namespace, view.meta.name)
     if event["type"] == "DELETED":
         meta = view.meta
         cache.remove(meta.kind, meta.namespace, meta.name, meta.uid, meta.resource_version)
@@ -52,8 +55,9 @@ def handle(event: dict[str, Any], cache: Cache, queue: WorkQueue) -> None:
             queue.add(SWEEP)
     else:
         view = cache.put(raw)
+    delay = PAID_SECONDS if event["type"] != "DELETED" and dispatch.is_payment(known, view) else 0.0
     for key in dispatch.keys(view, cache):
-        queue.add(key)
+        queue.add(key, delay)
     if isinstance(view, Custom) and view.meta.kind == kinds.FEDERATED_JOB.kind:
         for key in dispatch.followers(view, cache):
             queue.add(key, FOLLOW_SECONDS)

@@ -169,3 +169,19 @@ async def test_an_api_server_that_is_away_is_a_problem(tmp_path: Path, server: a
     with pytest.raises(errors.ApiProblem, match="API server"):
         await away.get(kinds.FEDERATED_JOB, "default", "x")
     await away.close()
+
+
+async def test_a_status_is_replaced_whole_whoever_wrote_it(door: Door, job: Json) -> None:
+    """Server-side apply would leave what another field manager owns."""
+    made = await door.create(job)
+    assert made is not None
+    name = job["metadata"]["name"]
+    one = await door.apply_status(
+        kinds.FEDERATED_JOB, "default", name, made["metadata"]["resourceVersion"], {"starts": 1, "planHash": "x"}
+    )
+    version = one["metadata"]["resourceVersion"]
+    two = await door.replace_status(kinds.FEDERATED_JOB, "default", name, version, {"starts": 2})
+    assert two["status"]["starts"] == 2
+    assert "planHash" not in two["status"]
+    with pytest.raises(errors.Conflict):
+        await door.replace_status(kinds.FEDERATED_JOB, "default", name, version, {"starts": 3})

@@ -39,7 +39,7 @@ from hanse.runtime.ledger import Claim, NotReserved, Slot
 from hanse.runtime.ledger.kube import Access, KubeLedger
 from tests.integration.conftest import Kubectl
 from tests.integration.controller.conftest import Site
-from tests.unit.controller import owners
+from tests.unit.controller import owners, world
 
 Json = dict[str, Any]
 DIGEST = "sha256:" + "1" * 64
@@ -147,9 +147,9 @@ class Gates:
         self._directory = directory
         (directory / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
         self.bank = site.banks[0]
-        made = owners.world.participant(self.bank, namespaces=(site.consortium,))
+        made = world.participant(self.bank, namespaces=(site.consortium,))
         made["spec"]["datasets"][0].update(population=owners.BUDGET, records=1000)
-        claim = owners.world.claim(self.bank)
+        claim = world.claim(self.bank)
         claim["spec"] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
         for each in (made, claim, owners.budget(self.bank, "8.0")):
             site.put(each)

@@ -107,7 +107,9 @@ class PrivateRig(Rig):
         assert raw is not None
         made = copy.deepcopy(raw)
         account = Account.model_validate(made["status"]["accounts"][account_id])
-        made["status"]["accounts"][account_id] = change(account).to_wire()
+        changed = change(account)
+        made["status"]["accounts"][account_id] = changed.to_wire()
+        made["status"]["entries"] += len(changed.releases) - len(account.releases)
         self.door.put(made)
 
 

@@ -315,3 +315,17 @@ async def test_data_of_a_deleted_budget_is_refused_under_another_name(rig: Priva
     anew = rig.door.find(kinds.PRIVACY_BUDGET, "bank-a", BUDGET)
     assert anew is not None
     assert "population" not in anew["status"]["datasets"][data]
+
+
+async def test_a_payment_is_counted_a_moment_later_and_once_for_many(rig: PrivateRig) -> None:
+    rig.door.put(job(members=("bank-a",)))
+    await settled(rig)
+    before = rig.door.count("status", kinds.PRIVACY_BUDGET)
+    for number in range(1, 5):
+        rig.pay("bank-a", "credit", f"Train-{number}-1")
+        await rig.settle()
+    await rig.advance(2)
+    stored = rig.budget()
+    assert stored.spent is not None
+    assert float(stored.spent.epsilon) > 0
+    assert rig.door.count("status", kinds.PRIVACY_BUDGET) - before <= 4

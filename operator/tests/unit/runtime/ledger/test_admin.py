@@ -11,7 +11,7 @@ import pytest
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.privacy import DifferentialPrivacy, ReleaseKind
 from hanse.dp import resolve
-from hanse.runtime.ledger import Slot
+from hanse.runtime.ledger import Claim, Slot
 from hanse.runtime.ledger.admin import Exceeded, Process, Request, SpecChanged, reserve, settle, show
 from hanse.runtime.ledger.digest import dataset_digest
 from hanse.runtime.ledger.file import FileLedger
@@ -32,7 +32,7 @@ def request(name: str, population: str = "borrowers", epsilon: str = "1.0", spec
 def pay(directory: Path, asked: Request) -> None:
     """One release of its gate."""
     ledger = FileLedger(directory, asked.population, now=lambda: worlds.START)
-    claim = worlds.Claim(asked.name, asked.account.plan, asked.account.plan_hash, "loans")
+    claim = Claim(asked.name, asked.account.plan, asked.account.plan_hash, "loans")
     ledger.open(claim).charge(Slot(ReleaseKind.TRAIN, 1, 1), DIGEST)
 
 
