@@ -1,5 +1,6 @@
 """render.py swaps images and nothing else; what it cannot swap is an error."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +8,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
+from hanse.dp import resolve
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
-IMAGES = {"credit": "hanse/trainer-cpu", "images": "hanse/trainer-cpu", "bring-your-own-app": "example/clinics"}
+IMAGES = {
+    "credit": "hanse/trainer-cpu",
+    "credit-private": "hanse/trainer-cpu",
+    "images": "hanse/trainer-cpu",
+    "bring-your-own-app": "example/clinics",
+}
 DIGEST = "sha256:" + "5" * 64
 
 
@@ -60,3 +68,30 @@ def test_a_placeholder_that_stays_and_a_name_that_is_not_there_are_errors() -> N
     unknown = render(file, "--image", "hanse/trainer=x", "--image", f"hanse/trainer-cpu=hanse/trainer-cpu@{DIGEST}")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "hanse/trainer" in unknown.stderr
+
+
+def test_the_private_banks_have_what_privacy_needs() -> None:
+    documents = list(yaml.safe_load_all((EXAMPLES / "credit-private" / "participants.yaml").read_text()))
+    budgets = {
+        (d["metadata"]["namespace"], d["metadata"]["name"]): PrivacyBudgetSpec.model_validate(d["spec"])
+        for d in documents
+        if d["kind"] == "PrivacyBudget"
+    }
+    job = yaml.safe_load_all((EXAMPLES / "credit-private" / "job.yaml").read_text())
+    spec = FederatedJobSpec.model_validate(next(d["spec"] for d in job if d["kind"] == "FederatedJob"))
+    assert spec.privacy is not None
+    asked = spec.privacy.differential_privacy
+    assert asked is not None
+    for document in documents:
+        if document["kind"] != "Participant":
+            continue
+        (dataset,) = ParticipantSpec.model_validate(document["spec"]).datasets
+        name = document["metadata"]["name"]
+        with gzip.open(EXAMPLES / "credit" / "data" / f"{name}.csv.gz", "rt") as file:
+            assert sum(1 for _ in file) - 1 == dataset.records
+        assert dataset.schema_ is not None
+        assert set(dataset.schema_.ranges) == set(dataset.schema_.features)
+        budget = budgets[document["metadata"]["namespace"], str(dataset.population)]
+        plan = resolve(asked, spec.rounds, dataset.records)
+        assert float(plan.epsilon) <= float(budget.epsilon)
+        assert float(plan.delta) <= float(budget.delta)
