@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from tests.contract.privacy.apps.hostile import SECRET, SIZE
 from tests.contract.privacy.workspace import Workspace
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 #: Refused by the gate, with the reason that the round shows.
 REFUSED = {

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from tests.contract.privacy.workspace import Workspace
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 
 @pytest.fixture
@@ -70,3 +70,13 @@ def test_personal_layers_stay(workspace: Workspace) -> None:
     assert done.returncode == 0, done.stdout
     model = load_file(workspace.path / "out" / "model.safetensors")
     assert (model["head.bias"] == 0).all()
+
+
+def test_a_resumed_run_pays_only_for_what_it_releases(workspace: Workspace) -> None:
+    arguments = workspace.manifests(epsilon="20")
+    first = workspace.run(*arguments, "--rounds=1", "--keep")
+    assert first.returncode == 0, first.stdout
+    again = workspace.run(*arguments, "--rounds=2", f"--resume={workspace.kept}")
+    assert again.returncode == 0, again.stdout
+    assert "in 1 releases" in again.stdout
+    assert workspace.charges("a") == ["Train-1-1", "Train-2-1"]
