@@ -20,6 +20,7 @@ from hanse.runtime.gate.layers import LocalLayers
 from hanse.runtime.gate.models import Models
 from hanse.runtime.gate.outbox import Outbox
 from hanse.runtime.gate.private import Parts, PrivateFilter
+from hanse.runtime.gate.questions import SPARE, Questions
 from hanse.runtime.gate.release import Releases
 from hanse.runtime.gate.steps import step_limit
 from hanse.runtime.gate.updates import Updates
@@ -66,9 +67,10 @@ def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
         updates=updates,
         statistics=statistics,
         evaluation=evaluation,
-        releases=Releases(plan, account.open, Outbox(paths.state / "outbox")),
+        releases=Releases(plan, account.open, Outbox(paths.state / "outbox"), plan_hash=config.plan_hash),
         models=models,
         layers=LocalLayers(paths.state, lambda name: name not in shared),
+        questions=Questions(paths.state, plan.max_attempts + SPARE),
         noise=ReleaseNoise,
         certifier=_certifier(config, plan, paths, account, _Bounds(updates, statistics, evaluation, plan), models),
     )

@@ -25,6 +25,7 @@ from hanse.runtime.gate.histograms import Histograms, Noise
 from hanse.runtime.gate.layers import LocalLayers
 from hanse.runtime.gate.models import Models
 from hanse.runtime.gate.npy import read_array, view_of
+from hanse.runtime.gate.questions import Questions
 from hanse.runtime.gate.refused import Refused
 from hanse.runtime.gate.release import Releases
 from hanse.runtime.gate.table import PRIVATE
@@ -62,6 +63,7 @@ class Parts:
     releases: Releases
     models: Models
     layers: LocalLayers
+    questions: Questions
     noise: Callable[[], Noise]
     certifier: Certifier | None = None
 
@@ -98,8 +100,9 @@ class PrivateFilter:
         if payload is not None:
             log.info("%s of round %d leaves again, with the same noise", question.kind.value, question.number)
             return Ready(self._content(question.kind, payload))
+        self._parts.questions.ask(question.kind, question.number)
         self._open = question
-        return Forward() if question.model is None else Forward(self._parts.layers.arrays())
+        return Forward() if question.model is None else Forward(self._unshared())
 
     def after(self, asked: Asked, reply: Content) -> Content:
         """The release that is made of the app's reply."""
@@ -150,8 +153,16 @@ class PrivateFilter:
         version = number if kind is ReleaseKind.TRAIN else number + 1
         return _Question(kind, number, self._parts.models.check(version, model), version, model)
 
+    def _unshared(self) -> dict[str, ArrayView]:
+        """Arrays that no update changes: the owner's own, else the first model's; never what the server sends."""
+        shared = self._parts.layout.names
+        first = {name: view_of(array) for name, array in self._parts.model.items() if name not in shared}
+        return {**first, **self._parts.layers.arrays()}
+
     def _model_of(self, content: Content) -> Vector:
-        """The shared arrays of the global model; it must have the arrays of the first one."""
+        """The shared arrays of the global model; it must have the arrays of the first one, and nothing beside them."""
+        if any(other.kind is RecordKind.ARRAYS and name != ARRAYS for name, other in content.items()):
+            raise Refused(ReplyCode.INITIAL_MODEL_MISMATCH, "the server sends arrays that no gate can compare")
         record = content.get(ARRAYS)
         announced = {} if record is None else {name: array.announced[:2] for name, array in record.arrays.items()}
         if record is None or announced != {n: (str(a.dtype), a.shape) for n, a in self._parts.model.items()}:

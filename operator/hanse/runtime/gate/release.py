@@ -46,9 +46,15 @@ class Releases:
     """The releases of one participation. `open_lease` takes its account over; it is called before the first."""
 
     def __init__(
-        self, plan: PrivacyPlan, open_lease: Callable[[], Lease], outbox: Outbox, kept_bytes: int = KEPT_BYTES
+        self,
+        plan: PrivacyPlan,
+        open_lease: Callable[[], Lease],
+        outbox: Outbox,
+        kept_bytes: int = KEPT_BYTES,
+        plan_hash: str = "",
     ) -> None:
         self._plan = plan
+        self._plan_hash = plan_hash
         self._open_lease = open_lease
         self._outbox = outbox
         self._kept_bytes = kept_bytes
@@ -60,10 +66,10 @@ class Releases:
 
         Raises Refused when there is neither.
         """
-        with_ledger = self._paid()
+        asked, with_ledger = self._asked(question), self._paid()
         for slot in self._slots(kind, number):
             paid, stored = with_ledger.get(slot), self._outbox.get(slot)
-            if stored is not None and stored.question == question and paid in (None, stored.digest):
+            if stored is not None and stored.question == asked and paid in (None, stored.digest):
                 self._charge(stored)  # again: it costs nothing, and the first time it may not have arrived
                 return stored.payload
             if paid is None:
@@ -76,7 +82,7 @@ class Releases:
         slot = next((s for s in self._slots(kind, number) if s not in paid), None)
         if slot is None:
             raise Refused(ReplyCode.ALREADY_RELEASED, f"{kind.value} of round {number} has no attempt left")
-        stored = Stored(slot, question, make(slot))
+        stored = Stored(slot, self._asked(question), make(slot))
         self._outbox.put(stored)
         self._charge(stored)
         self._outbox.trim(self._kept_bytes, slot)
@@ -95,6 +101,10 @@ class Releases:
         """Nothing more will leave: give the rest of the reservation back. Raises Refused when it was not possible."""
         self._closed = True
         self._guarded(lambda lease: lease.close(sign))
+
+    def _asked(self, question: str) -> str:
+        """Bytes that were noised for another plan answer no question of this one: its price is another."""
+        return f"{self._plan_hash} {question}"
 
     def _slots(self, kind: ReleaseKind, number: int) -> list[Slot]:
         if self._closed:
