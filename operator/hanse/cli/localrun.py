@@ -17,6 +17,7 @@ from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.progress import ModelFile, Progress
 from hanse.cli.errors import RunFailed
+from hanse.cli.interrupt import Interrupt
 from hanse.cli.layout import Member, Privacy, free_port, lay_out
 from hanse.cli.localprivacy import Ledgers, default_ledger, report, resolve_all
 from hanse.cli.manifests import Manifest
@@ -125,13 +126,13 @@ class _Watch:
         return RunFailed(reason, message, code, f"{_HINTS.get(reason, '')} {logs}".strip())
 
 
-def run_job(job: LocalJob, screen: Screen) -> Result:
+def run_job(job: LocalJob, screen: Screen, interrupt: Interrupt) -> Result:
     """Run to the end. Raises `RunFailed`; leaves no process and no reservation behind in any case."""
     spec, manifest = job.manifest.spec, job.manifest
     identity = open_directory(job.directory.path, manifest.namespace, manifest.name, spec, resume=job.resume)
     reserved = resolve_all(spec, job.members, identity.uid)
     if not reserved:
-        return _run(job, identity, screen, {})
+        return _run(job, identity, screen, interrupt, {})
     ledgers = Ledgers(job.ledger)
     ref = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
     ledgers.reserve(ref, reserved, job.budgets)
@@ -141,14 +142,16 @@ def run_job(job: LocalJob, screen: Screen) -> Result:
     }
     told: tuple[str, ...] = ()
     try:
-        result = _run(job, identity, screen, privacy)
+        result = _run(job, identity, screen, interrupt, privacy)
         told = (*report(reserved, ledgers.accounts(reserved)), *ledgers.certificates(ref, reserved))
     finally:
         ledgers.settle(reserved)
     return replace(result, privacy=told)
 
 
-def _run(job: LocalJob, identity: Identity, screen: Screen, privacy: Mapping[str, Privacy]) -> Result:
+def _run(
+    job: LocalJob, identity: Identity, screen: Screen, interrupt: Interrupt, privacy: Mapping[str, Privacy]
+) -> Result:
     spec, manifest = job.manifest.spec, job.manifest
     lay_out(job.directory, identity, spec, job.members, job.output, port=free_port(), privacy=privacy)
     members = tuple(MemberView(m.participant.name) for m in job.members)
@@ -163,6 +166,7 @@ def _run(job: LocalJob, identity: Identity, screen: Screen, privacy: Mapping[str
         while (code := watch.look()) is None:
             if deadline is not None and time.monotonic() > deadline:
                 raise watch.failed(Reason.DEADLINE_EXCEEDED, f"after {spec.active_deadline_seconds} s", 1)
+            interrupt.look()
             time.sleep(_TICK_SECONDS)
         if code == 0:
             # Every trainer ends by itself once the end-of-job message has reached its gate.

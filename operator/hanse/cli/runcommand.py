@@ -1,11 +1,9 @@
 """`hanse run`: its options turned into a `LocalJob`, and what is kept and said at the end."""
 
-import signal
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -13,6 +11,7 @@ from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
 from hanse.cli.errors import CliError, Interrupted, ManifestError, UsageError
+from hanse.cli.interrupt import Interrupt
 from hanse.cli.layout import MODEL_FILE, Member
 from hanse.cli.localprivacy import default_ledger
 from hanse.cli.localrun import LocalJob, Result, run_job
@@ -75,12 +74,13 @@ def _accept(manifests: Manifests, manifest: Manifest[FederatedJobSpec]) -> None:
 
 
 def _run_and_report(job: LocalJob, options: RunOptions, console: Console, manifests: Manifests) -> None:
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    interrupt = Interrupt()
+    interrupt.install()
     if options.verbose:
         console.print(f"run directory {job.directory.path}, ignored kinds: {', '.join(manifests.others) or 'none'}")
     try:
         with Screen(console) as screen:
-            result = run_job(job, screen)
+            result = run_job(job, screen, interrupt)
     except KeyboardInterrupt as error:
         raise Interrupted(
             f"Stopped. The logs are in {job.directory.logs}", f"Go on with --resume {job.directory.path}"
@@ -95,10 +95,6 @@ def _run_and_report(job: LocalJob, options: RunOptions, console: Console, manife
         console.print(f"kept     {job.directory.path}", soft_wrap=True, highlight=False)
     elif options.resume is None:
         job.directory.remove()
-
-
-def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def report(result: Result, job: LocalJob, console: Console) -> None:
