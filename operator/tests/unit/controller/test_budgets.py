@@ -4,10 +4,13 @@ import json
 
 import pytest
 
-from hanse.controller import kinds
+from hanse.controller import errors, kinds
+from hanse.controller.door import Json
+from hanse.controller.kinds import Kind
 from hanse.controller.reconcile.budget import LEASE, MARGIN
 from hanse.pki import identity
 from tests.unit.controller.owners import BUDGET, PrivateRig, budget, job
+from tests.unit.controller.rig import SYSTEM
 
 OVER = LEASE.total_seconds() + MARGIN.total_seconds() + 1
 
@@ -240,13 +243,60 @@ async def test_without_its_page_no_account_leaves_the_budget(rig: PrivateRig, mo
     await settled(rig)
     rig.pay("bank-a", "credit", "Train-1-1")
     rig.close("bank-a", "credit")
-    rig.door.denied.add("bank-a")
-    await settled(rig)
+    create = rig.door.create
+
+    async def no_pages(manifest: Json) -> Json | None:
+        if manifest["metadata"]["name"].startswith("ledger."):
+            raise errors.ApiProblem("etcd is full", kind="ConfigMap", namespace="bank-a")
+        return await create(manifest)
+
+    monkeypatch.setattr(rig.door, "create", no_pages)
+    await settled(rig, 10)
     assert len(rig.accounts()) == 1
-    rig.door.denied.clear()
+    monkeypatch.undo()
     await settled(rig, 90)
     assert rig.accounts() == {}
     assert len(rig.pages()) == 1
+
+
+async def test_no_gate_may_start_while_the_operators_copy_cannot_be_written(
+    rig: PrivateRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = rig.door.apply
+
+    async def no_copies(manifest: Json) -> Json:
+        if manifest["metadata"]["name"].startswith("budget."):
+            raise errors.ApiProblem("etcd is full", kind="ConfigMap", namespace=SYSTEM)
+        return await apply(manifest)
+
+    monkeypatch.setattr(rig.door, "apply", no_copies)
+    rig.door.put(job(members=("bank-a",)))
+    await settled(rig, 30)
+    assert len(rig.accounts()) == 1
+    assert "startTime" not in rig.job["status"]
+    monkeypatch.undo()
+    await settled(rig, 120)
+    assert "startTime" in rig.job["status"]
+
+
+async def test_what_one_owner_has_reserved_is_returned_when_another_has_no_room_any_more(
+    rig: PrivateRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = rig.door.replace_status
+
+    async def taken(kind: Kind, namespace: str, name: str, resource_version: str, status: Json) -> Json:
+        if namespace == "bank-b" and status.get("accounts"):
+            rig.door.put(budget("bank-b", "1.0"))  # its owner lowers it, before our write
+            raise errors.Conflict("written in between", kind=kind.kind, namespace=namespace, name=name)
+        return await replace(kind, namespace, name, resource_version, status)
+
+    monkeypatch.setattr(rig.door, "replace_status", taken)
+    rig.door.put(job())
+    await settled(rig, 60)
+    assert rig.accepted()[:2] == ("False", "BudgetExceeded")
+    assert rig.door.count("status", kinds.PRIVACY_BUDGET) > 2
+    assert any(p for p in rig.pages("bank-a")), "it was reserved there"
+    assert rig.accounts("bank-a") == {}
 
 
 async def test_a_copy_of_ours_that_cannot_be_read_stops_reservations(rig: PrivateRig) -> None:

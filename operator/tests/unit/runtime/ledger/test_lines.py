@@ -63,6 +63,15 @@ def test_a_torn_last_line_never_was(tmp_path_factory: pytest.TempPathFactory, cu
     assert path.read_bytes().endswith(b"\n")
 
 
+def test_nothing_of_a_torn_line_stays_behind_a_shorter_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    write(path, "one", "a long one " + "x" * 500)
+    os.truncate(path, path.stat().st_size - 1)
+    write(path, "two")
+    assert read(path) == ["one", "two"]
+    assert len(path.read_bytes().splitlines()) == 2
+
+
 @pytest.mark.parametrize("line", [0, 1, 2])
 def test_a_line_that_was_changed_is_damage(tmp_path: Path, line: int) -> None:
     path = tmp_path / "ledger.jsonl"
