@@ -24,8 +24,12 @@ Counts = Mapping[str, NDArray[Any]]
 
 
 def bin_of(values: NDArray[Any], low: float, high: float, bins: int) -> NDArray[np.intp]:
-    """The bin of each value: equal width over [low, high], the ends hold what is beyond them."""
+    """The bin of each value: equal width over [low, high], the ends hold what is beyond them; NaN is in the first.
+
+    A record that no number comes of is counted like any other: an error would tell of it, and it has no noise.
+    """
     share = (np.asarray(values, np.float64) - low) / (high - low)
+    share = np.where(np.isnan(share), 0.0, share)
     return np.clip(np.floor(share * bins), 0, bins - 1).astype(np.intp)
 
 
@@ -52,7 +56,8 @@ def standardisation(features: NDArray[Any]) -> Standardisation:
 def evaluation_metrics(counts: Counts) -> dict[str, float]:
     """auc, accuracy and f1 at the score 0.5, and the mean loss.
 
-    `scores` of shape (2, bins): scores in [0, 1] of the records of label 0 and of label 1; `loss` of shape (1, bins).
+    `scores` of shape (2, bins): records of label 0 and of label 1, in bins that rise with the score, of which half are
+    below 0.5 (apps.counts has the log-odds); `loss` of shape (1, bins).
     """
     found: dict[str, float] = {}
     if SCORES in counts:

@@ -73,12 +73,14 @@ def combine(statistics: Sequence[Statistics]) -> Standardisation:
 
 
 def standardise(values: NDArray[Any], by: Standardisation, *, clip: float) -> NDArray[np.float32]:
-    """[rows, features] as a model takes them: (x - mean) / scale within +-clip, float32.
+    """[rows, features] as a model takes them: (x - mean) / scale within +-clip, float32; 0 where that is no number.
 
-    The one definition for training (`apps.tabular`) and prediction (`predict`).
+    The one definition for training (`apps.tabular`) and prediction (`predict`). Always finite: mean and scale come from
+    the server, which must not find out by a failure which record has the value that it divides by zero.
     """
-    scaled = (np.asarray(values, np.float64) - np.asarray(by.mean)) / np.asarray(by.scale)
-    return np.asarray(np.clip(scaled, -clip, clip), np.float32)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scaled = (np.asarray(values, np.float64) - np.asarray(by.mean)) / np.asarray(by.scale)
+    return np.asarray(np.nan_to_num(np.clip(scaled, -clip, clip), nan=0.0), np.float32)
 
 
 def _compare(first: Statistics, other: Statistics) -> None:

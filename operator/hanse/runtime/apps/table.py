@@ -25,13 +25,22 @@ _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """float32 [rows, features], float32 [rows] with 0 and 1, and an id for each row."""
+    """float32 [rows, features], float32 [rows] with 0 and 1, and an id for each row: its number where there is none."""
 
     features: tuple[str, ...]
     label: str
     values: NDArray[np.float32]
     labels: NDArray[np.float32]
     ids: tuple[str, ...]
+    numbered: bool = False
+
+    @property
+    def own_ids(self) -> tuple[str, ...]:
+        """Ids that say nothing of other rows: a row's number changes when one before it goes, its content does not."""
+        if not self.numbered:
+            return self.ids
+        rows = np.column_stack([self.labels, self.values])
+        return tuple(row.tobytes().hex() for row in rows)
 
 
 def read_table(path: Path, schema: DatasetSchema) -> Table:
@@ -52,7 +61,7 @@ def read_table(path: Path, schema: DatasetSchema) -> Table:
     values = np.empty((table.num_rows, len(features)), np.float32)
     for index, name in enumerate(features):
         values[:, index] = _floats(table, name)
-    return Table(features, schema.label, values, labels.astype(np.float32), _ids(table, schema.id))
+    return Table(features, schema.label, values, labels.astype(np.float32), _ids(table, schema.id), schema.id is None)
 
 
 def _files(path: Path) -> list[Path]:

@@ -180,7 +180,9 @@ def evaluate(message: Message, context: Context) -> Message:
 def _kept_apart(table: Table, settings: TabularSettings, plan: PrivacyPlan | None) -> NDArray[np.bool_]:
     """The evaluation records; none where no metric will leave: then all are for training."""
     unused = plan is not None and plan.evaluation is None
-    return evaluation_mask(table.ids, 0.0 if unused else settings.evaluation_fraction)
+    # With privacy one record more or less must not move the others from one side to the other.
+    ids = table.ids if plan is None else table.own_ids
+    return evaluation_mask(ids, 0.0 if unused else settings.evaluation_fraction)
 
 
 def _encoding(context: Context, table: Table, settings: TabularSettings) -> Encoding:

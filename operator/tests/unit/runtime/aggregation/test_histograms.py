@@ -68,3 +68,8 @@ def test_mean_and_scale_are_shares_of_the_range() -> None:
 
 def test_what_lies_beyond_the_range_is_in_its_ends() -> None:
     assert bin_of(np.array([-5.0, 0.0, 0.49, 0.5, 1.0, 9.0]), 0.0, 1.0, 2).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_record_that_no_number_comes_of_is_counted_and_not_told() -> None:
+    values = np.array([np.nan, np.inf, -np.inf, 0.6])
+    assert histogram(values, 0.0, 1.0, 2).tolist() == [2, 2]

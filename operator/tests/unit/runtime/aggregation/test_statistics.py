@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hanse.runtime.aggregation.statistics import FeatureMismatch, Statistics, StatisticsError, combine
+from hanse.runtime.aggregation.statistics import (
+    FeatureMismatch,
+    Standardisation,
+    Statistics,
+    StatisticsError,
+    combine,
+    standardise,
+)
 
 
 def of(participant: str, rows: np.ndarray, features: list[str] | None = None, label: str = "y") -> Statistics:
@@ -64,3 +71,12 @@ def test_nobody_has_a_record() -> None:
         combine([of("a", np.zeros((0, 2)))])
     with pytest.raises(StatisticsError, match="no participant"):
         combine([])
+
+
+@pytest.mark.parametrize("mean", [0.25, float("nan"), float("inf")])
+@pytest.mark.parametrize("scale", [0.0, 5e-324, float("nan"), float("inf")])
+def test_no_statistics_of_a_server_fail_on_the_record_that_it_looks_for(mean: float, scale: float) -> None:
+    values = np.array([[0.1], [0.25], [0.9]])
+    made = standardise(values, Standardisation([mean], [scale]), clip=3.0)
+    assert np.isfinite(made).all()
+    assert np.abs(made).max() <= 3.0

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanse.runtime.aggregation.histograms import evaluation_metrics, standardisation
@@ -13,6 +13,7 @@ from hanse.runtime.gate.histograms import evaluation_histograms, statistics_hist
 ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(0, 29))
 def test_one_record_more_is_one_more_in_one_cell_of_each_group(rows: list[tuple[bool, float]], which: int) -> None:
     labels, scores = (np.array(part) for part in zip(*rows, strict=True))
@@ -25,6 +26,7 @@ def test_one_record_more_is_one_more_in_one_cell_of_each_group(rows: list[tuple[
         assert change.sum() == change.max() == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3))
 def test_one_record_more_is_one_more_in_each_feature(record: list[float]) -> None:
     shares = np.random.default_rng(0).random((20, 3))

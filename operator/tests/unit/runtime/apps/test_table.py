@@ -132,3 +132,14 @@ def test_each_fault_names_its_column_and_no_value(case: Case, tmp_path: Path) ->
         read_table(make(tmp_path), wanted)
     assert SECRET not in str(error.value)
     assert str(tmp_path) not in str(error.value)
+
+
+def test_a_record_less_leaves_the_other_records_ids_as_they_are(tmp_path: Path) -> None:
+    header, *rows = CSV.splitlines(keepends=True)
+    schema = DatasetSchema(label="default", features=["limit", "age"])
+    whole = read_table(write(tmp_path, header + "".join(rows)), schema)
+    less = read_table(write(tmp_path, header + "".join(rows[1:]), "less.csv"), schema)
+    assert less.ids == ("0", "1")
+    assert less.own_ids == whole.own_ids[1:]
+    named = read_table(write(tmp_path, CSV), SCHEMA)
+    assert named.own_ids == named.ids
