@@ -12,6 +12,9 @@ from hanse.runtime.aggregation.histograms import LOSS, LOSS_MOST, SCORES, histog
 FEATURES = "features"
 #: The ArrayRecord of a reply with counts.
 RECORD = "histograms"
+#: Scores are counted by their log-odds, in bins of equal width within +-LOGIT_MOST: bins of equal probability would put
+#: most records of a rare label into the first one, and ties hide the order. One half is the middle of both.
+LOGIT_MOST = 6.0
 
 Counts = dict[str, NDArray[np.int64]]
 
@@ -26,5 +29,7 @@ def count_scores(labels: NDArray[np.float32], scores: NDArray[np.float64], bins:
     """Labels (0 or 1) and probabilities, [rows] each -> `scores` of shape (2, bins) and `loss` of shape (1, bins)."""
     truth = labels.astype(bool)
     right = np.clip(np.where(truth, scores, 1 - scores), 1e-7, 1.0)
-    by_label = [histogram(scores[truth == label], 0.0, 1.0, bins) for label in (False, True)]
+    with np.errstate(divide="ignore"):  # a score of 0 or 1 is in the outermost bin
+        odds = np.log(scores) - np.log1p(-scores)
+    by_label = [histogram(odds[truth == label], -LOGIT_MOST, LOGIT_MOST, bins) for label in (False, True)]
     return {SCORES: np.stack(by_label), LOSS: histogram(-np.log(right), 0.0, LOSS_MOST, bins)[None]}

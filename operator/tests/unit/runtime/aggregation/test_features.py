@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanse.runtime.aggregation.features import Encoding
@@ -29,6 +29,7 @@ def test_a_wide_range_is_cut_and_a_flag_stays_whole() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.integers(1, 64))
 def test_the_pieces_of_a_value_sum_up_to_its_share(value: float, pieces: int) -> None:
     encoding = Encoding(((-1000.0, 5000.0),), pieces)

@@ -64,3 +64,18 @@ def test_mean_and_scale_of_the_counts_are_near_those_of_the_shares() -> None:
     known = standardisation(count_features(shares, 32)["features"])
     np.testing.assert_allclose(known.mean, shares.mean(axis=0), atol=0.005)
     np.testing.assert_allclose(known.scale, shares.std(axis=0), atol=0.005)
+
+
+def test_scores_of_a_rare_label_do_not_fall_into_one_bin() -> None:
+    generator = np.random.default_rng(3)
+    labels = (generator.random(4000) < 0.05).astype(np.float32)
+    scores = 1 / (1 + np.exp(4 - 1.5 * labels - generator.standard_normal(4000)))
+    assert np.median(scores) < 0.03
+    found = evaluation_metrics(count_scores(labels, scores, 24))
+    assert found["auc"] == pytest.approx(auc(labels, scores), abs=0.01)
+
+
+def test_certain_scores_and_those_that_are_no_number_are_counted_too() -> None:
+    counts = count_scores(np.array([0, 0, 1], np.float32), np.array([0.0, np.nan, 1.0]), 4)
+    assert counts["scores"].tolist() == [[2, 0, 0, 0], [0, 0, 0, 1]]
+    assert counts["loss"].sum() == 3
