@@ -54,6 +54,8 @@ def reserve(draft: Draft, spec: FederatedJobSpec, images: FrozenImages, privacy:
     if stale:
         _give_back(draft, stale)
         return _wait(draft, 0.0)
+    if any(held.closed is not None for p in parts if (held := _held(budgets, p)) is not None):
+        return _wait(draft, COVER_SECONDS)  # given back before, and not folded yet: under it nothing is paid
     if missing:
         draft.actions += [Reserve(*p.place, p.account_id, p.account) for p in missing]
         return _wait(draft, 0.0)
