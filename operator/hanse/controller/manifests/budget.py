@@ -32,6 +32,7 @@ def build_mirror(budget: Meta, namespace: str, name: str, mirror: Mirror, resour
         "entries": mirror.entries,
         "chainHead": mirror.chain_head,
         "datasets": dict(mirror.datasets),
+        "unit": mirror.unit,
     }
     metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": _labels(ROLE_BUDGET)}
     if resource_version:

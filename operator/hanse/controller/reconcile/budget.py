@@ -53,6 +53,9 @@ def plan(observed: ObservedBudget, now: datetime) -> Plan:
         conditions.set(BudgetCondition.READY, "False", Reason.INVALID_SPEC, observed.spec_error)
     elif observed.damaged:
         conditions.set(BudgetCondition.READY, "False", Reason.BUDGET_DAMAGED, observed.damaged)
+    elif _counted_per_record(observed):
+        text = "a budget of this name was of unit Record: what it spent per record is no loss per silo: create it with unit Record"
+        conditions.set(BudgetCondition.READY, "False", Reason.INVALID_SPEC, text)
     else:
         behind = _remember(draft)
         draft.status = with_foreign(draft.status, observed.foreign)
@@ -66,6 +69,16 @@ def plan(observed: ObservedBudget, now: datetime) -> Plan:
     return Plan(draft.status.model_copy(update=update), tuple(draft.actions), after=draft.after)
 
 
+def _counted_per_record(observed: ObservedBudget) -> bool:
+    """Whether a budget of unit Silo was made anew in the place of one of unit Record, which hides less."""
+    known = [m for m in observed.mirrors if m is not None]
+    return (
+        observed.spec is not None
+        and observed.spec.unit == "Silo"
+        and any(m.unit == "Record" and max(m.worst) > 0 for m in known)
+    )
+
+
 def _remember(draft: _Draft) -> bool:
     """Take back what a copy knows and the budget does not; else bring the copies up to date. Whether it was behind."""
     observed, uid = draft.observed, draft.observed.meta.uid
@@ -74,7 +87,8 @@ def _remember(draft: _Draft) -> bool:
         draft.status = restored(draft.status, known)
     if behind:
         return True
-    wanted = mirror_of(uid, observed.status)
+    unit = observed.spec.unit if observed.spec is not None else ""
+    wanted = mirror_of(uid, observed.status, unit)
     places = (
         (observed.meta.namespace, names.budget_mirror_name(observed.meta.name)),
         (
@@ -91,7 +105,8 @@ def _remember(draft: _Draft) -> bool:
 
 def _same(mirror: Mirror, wanted: Mirror) -> bool:
     """Entries alone need no write: the worst case holds them already."""
-    return (mirror.uid, mirror.pages, mirror.folded, mirror.worst, dict(mirror.datasets)) == (
+    return (mirror.unit, mirror.uid, mirror.pages, mirror.folded, mirror.worst, dict(mirror.datasets)) == (
+        wanted.unit,
         wanted.uid,
         wanted.pages,
         wanted.folded,

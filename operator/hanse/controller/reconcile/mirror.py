@@ -18,7 +18,7 @@ KEY: Final = "budget.json"
 _SAME: Final = 1 - 1e-9
 
 
-def mirror_of(uid: str, status: PrivacyBudgetStatus) -> Mirror:
+def mirror_of(uid: str, status: PrivacyBudgetStatus, unit: str = "") -> Mirror:
     """The copy that belongs to a status."""
     return Mirror(
         uid=uid,
@@ -28,6 +28,7 @@ def mirror_of(uid: str, status: PrivacyBudgetStatus) -> Mirror:
         entries=status.entries,
         chain_head=status.chain_head,
         datasets={key: seen.to_wire() for key, seen in status.datasets.items() if seen.population is None},
+        unit=unit,
     )
 
 
@@ -47,6 +48,7 @@ def read_mirror(raw: Mapping[str, Any]) -> Mirror:
             entries=int(found["entries"]),
             chain_head=found.get("chainHead"),
             datasets={k: DatasetSeen.model_validate(v).to_wire() for k, v in found.get("datasets", {}).items()},
+            unit=str(found.get("unit", "")),
             resource_version=str(raw["metadata"].get("resourceVersion", "")),
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -141,6 +141,8 @@ class Mirror:
     chain_head: str | None = None
     #: Digests of datasets, with the time and the name under which each was first seen.
     datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: What the cost was counted for; empty in copies of an older operator.
+    unit: str = ""
     resource_version: str = ""
 
 

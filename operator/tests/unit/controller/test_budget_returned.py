@@ -1,10 +1,10 @@
-"""A reservation that was returned, and a job that is tried again before the budget has folded it."""
+"""Budgets that an owner or a job comes back to: an account that was given back, a name that was another unit's."""
 
 import pytest
 
-from hanse.controller import errors
+from hanse.controller import errors, kinds
 from hanse.controller.door import Json
-from tests.unit.controller.owners import PrivateRig, job
+from tests.unit.controller.owners import BUDGET, PrivateRig, budget, job
 
 
 async def test_no_job_starts_on_an_account_that_was_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +43,33 @@ async def test_no_job_starts_on_an_account_that_was_given_back(monkeypatch: pyte
         await rig.advance(30)
     assert "startTime" in rig.job["status"]
     assert [a.closed for a in rig.accounts("bank-a").values()] == [None]
+
+
+async def test_what_was_spent_per_record_is_not_taken_for_a_loss_per_silo() -> None:
+    """Deleted and made anew with the larger unit, the same numbers would promise what nobody has kept."""
+    rig = PrivateRig()
+    rig.owners("bank-a")
+    fine = budget("bank-a")
+    fine["spec"]["unit"] = "Record"
+    rig.door.put(fine)
+    await rig.settle()
+    rig.door.put(job(members=("bank-a",), rounds=1))
+    for _ in range(6):
+        await rig.advance(1)
+    rig.pay("bank-a", "credit", "Train-1-1")
+    rig.close("bank-a", "credit")
+    for _ in range(6):
+        await rig.advance(1)
+    rig.door.remove("PrivacyBudget", "bank-a", BUDGET)
+    rig.door.put(budget("bank-a"))
+    for _ in range(6):
+        await rig.advance(1)
+    made = rig.door.find(kinds.PRIVACY_BUDGET, "bank-a", BUDGET)
+    assert made is not None
+    ready = next(c for c in made["status"]["conditions"] if c["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
+    rig.door.put(job("next", members=("bank-a",), epsilon="1.0"))
+    for _ in range(6):
+        await rig.advance(5)
+    assert rig.accounts() == {}
+    assert "startTime" not in rig.job_named("next")["status"]
