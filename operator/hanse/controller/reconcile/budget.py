@@ -54,7 +54,7 @@ def plan(observed: ObservedBudget, now: datetime) -> Plan:
     elif observed.damaged:
         conditions.set(BudgetCondition.READY, "False", Reason.BUDGET_DAMAGED, observed.damaged)
     elif _counted_per_record(observed):
-        text = "a budget of this name was of unit Record: what it spent per record is no loss per silo: create it with unit Record"
+        text = "its predecessor spent per record, which is no loss per silo: create it with unit Record"
         conditions.set(BudgetCondition.READY, "False", Reason.INVALID_SPEC, text)
     else:
         behind = _remember(draft)
