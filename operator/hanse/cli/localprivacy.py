@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -56,6 +57,18 @@ def default_ledger() -> Path:
     """The user's data directory (XDG Base Directory Specification)."""
     home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(home) / "hanse" / "ledger"
+
+
+def heads_of(ledger: Path) -> Path:
+    """Where the heads of a ledger are kept once more, in the user's state directory: an old backup of it is noticed.
+
+    Found by an id in the ledger, so that a ledger may move, and a new one in its place is a new one.
+    """
+    known = ledger / "id"
+    if not known.exists():
+        known.write_text(uuid.uuid4().hex)
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "hanse" / "ledger-heads" / known.read_text().strip()
 
 
 def resolve_all(spec: FederatedJobSpec, members: Sequence[Member], uid: str) -> list[Reserved]:
@@ -133,7 +146,7 @@ class Ledgers:
         ours = str(Path(hanse.__file__).resolve().parent.parent)
         done = subprocess.run(
             [sys.executable, "-m", "hanse.runtime.ledger", command],
-            input=json.dumps({"directory": str(directory), **asked}),
+            input=json.dumps({"directory": str(directory), "second": str(heads_of(directory)), **asked}),
             env={**os.environ, "PYTHONPATH": ours},
             capture_output=True,
             text=True,
