@@ -64,6 +64,24 @@ def test_credit(federation: Federation, images: dict[str, Image], tmp_path: Path
     assert "probability of default-payment-next-month" in examples.predict_one(model, credit)
 
 
+def test_credit_private(federation: Federation, images: dict[str, Image], tmp_path: Path) -> None:
+    """The same banks hide every borrower: what it costs is shown, and the model is nearly as good."""
+    kube, credit = federation.kube, examples.credit_private()
+    federation.jobs.append(credit.name)
+    examples.submit(kube, credit, images["trainer-cpu"].ref)
+    job = federation.wait(credit.name, "Complete", timeout=420)
+    assert [r for r in job["status"]["rounds"] if r.get("missing")] == []
+    header, line = kube.run("get", "fj", credit.name, "-n", COORDINATOR).splitlines()
+    row = dict(zip(header.split(), line.split(), strict=True))
+    assert row["EPSILON"] == "3.0/3.0"
+    assert row["METRIC"].startswith("auc=0.7")
+    for bank in credit.owners:
+        budget = kube.get("privacybudget", "borrowers", bank)["status"]
+        assert 2.9 < float(budget["spent"]["epsilon"]) < 10
+    scores = examples.score(fetched(federation, credit.name, tmp_path), credit)
+    assert scores["auc"] >= 0.755, scores
+
+
 def test_images(federation: Federation, images: dict[str, Image], tmp_path: Path) -> None:
     """Two hospitals with skewed labels reach the accuracy that the example promises."""
     scans = examples.images()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +19,7 @@ from e2e.harness.kube import Kube, Object, wait_until
 from e2e.harness.objects import COORDINATOR
 from e2e.harness.private import Populations, populations
 from e2e.harness.session import OWNERS
+from hanse.api.names import CERTIFICATE_KEY, ROLE_CERTIFICATE
 
 TWO = OWNERS[:2]
 #: Epsilon of each population: the tests do not pay from each other's.
@@ -55,7 +60,9 @@ def spent(status: Object) -> float:
     return float(status["spent"]["epsilon"])
 
 
-def test_a_private_job_is_paid_and_shown(federation: Federation, people: Populations, name: str) -> None:
+def test_a_private_job_is_paid_and_shown(
+    federation: Federation, people: Populations, name: str, tmp_path: Path
+) -> None:
     """Every place where a person looks says the same; a second job that is too dear starts nothing."""
     kube, budget = federation.kube, population(people, "paid")
     evaluation = {"evaluation": {"epsilonShare": "0.2", "everyRounds": 2}}
@@ -72,11 +79,12 @@ def test_a_private_job_is_paid_and_shown(federation: Federation, people: Populat
         assert status["entries"] == 6 + 3, "six updates, three evaluations"
         columns = people.columns(budget, owner)
         assert (columns["TOTAL"], columns["SPENT"], columns["RESERVED"]) == ("4.0", status["spent"]["epsilon"], "0")
-        assert 0 < float(columns["LEFT"]) < 2
+        assert 0 < float(columns["LEFT"]) < 3
         epsilon = federation.participation(name, owner)["status"]["epsilon"]
         assert epsilon["spent"] == epsilon["reserved"] == status["spent"]["epsilon"]
         page = kube.list("configmaps", owner, "hanse.dev/role=ledger-page")
         assert [p for p in page if budget in p["metadata"]["name"]], "the account has left for a page"
+        certificate_holds(federation, people, name, owner, tmp_path)
     columns = row(kube, "fj", name, "-n", COORDINATOR)
     assert columns["EPSILON"] == "3.0/3.0"
     assert columns["METRIC"].startswith(("auc=", "accuracy=", "loss=")), columns
@@ -101,6 +109,31 @@ def only_the_gate_has_a_token(federation: Federation, name: str) -> None:
     look = ["sh", "-c", f"find {' '.join(places)} -type f -o -type l 2>/dev/null || true"]
     found = federation.kube.exec(meta["name"], meta["namespace"], "trainer", *look).split()
     assert {path.split("/")[3] for path in found} == {"config"}, found
+
+
+def certificate_holds(federation: Federation, people: Populations, name: str, owner: str, directory: Path) -> None:
+    """The owner's certificate is checked offline, with the key that its Participant shows; a forged one is not."""
+    kube = federation.kube
+    selector = f"hanse.dev/role={ROLE_CERTIFICATE},hanse.dev/job={name}"
+    (found,) = kube.list("configmaps", owner, selector)
+    public_key = directory / "owner.pem"
+    public_key.write_text(kube.get("participant", people.participant, owner)["status"]["identity"])
+    text = found["data"][CERTIFICATE_KEY]
+    assert verify(directory, text, public_key).returncode == 0
+    forged = json.loads(text)
+    forged["certificate"]["epsilons"][0]["epsilon"] = "0.1"
+    assert verify(directory, json.dumps(forged), public_key).returncode != 0
+
+
+def verify(directory: Path, certificate: str, public_key: Path) -> subprocess.CompletedProcess[str]:
+    """hanse certificate verify; without a cluster."""
+    file = directory / "certificate.json"
+    file.write_text(certificate)
+    hanse = Path(sys.executable).with_name("hanse")
+    command = [str(hanse), "certificate", "verify", str(file), "--public-key", str(public_key)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(done.stdout, done.stderr)
+    return done
 
 
 def too_dear_starts_nothing(federation: Federation, people: Populations, name: str, budget: str) -> None:

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ def credit() -> Example:
     data = EXAMPLES / "credit" / "data"
     owners = {name: data / f"{name}.csv.gz" for name in ("bank-a", "bank-b", "bank-c")}
     return Example("credit", "loans", "loans.csv.gz", owners, data / "held-out.csv.gz")
+
+
+def credit_private() -> Example:
+    """The same banks and table, with every borrower hidden."""
+    return replace(credit(), name="credit-private")
 
 
 def images() -> Example:

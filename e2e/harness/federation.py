@@ -102,13 +102,14 @@ class Federation:
         found = self.kube.list("participations", owner, f"hanse.dev/job={name}")
         return wait_until(f"Participation of {name} in {owner}", lambda: found[0] if found else None, timeout=1)
 
-    def leftovers(self, uid: str) -> list[str]:
-        """Everything in any namespace that carries the job's uid as label or as owner."""
+    def leftovers(self, *uids: str) -> list[str]:
+        """Everything in any namespace that carries one of the jobs' uids as label or as owner."""
         found = []
         for obj in self.kube.list(self._kinds()):
             meta = obj["metadata"]
-            owners = [ref["uid"] for ref in meta.get("ownerReferences", [])]
-            if meta.get("labels", {}).get("hanse.dev/job-uid") == uid or uid in owners:
+            carried = {ref["uid"] for ref in meta.get("ownerReferences", [])}
+            carried.add(meta.get("labels", {}).get("hanse.dev/job-uid"))
+            if carried & set(uids):
                 found.append(f"{obj['kind']} {meta['namespace']}/{meta['name']}")
         return found
 
@@ -117,19 +118,22 @@ class Federation:
         names = self.kube.run("api-resources", "--verbs=list", "--namespaced", "-o", "name").split()
         return ",".join(name for name in names if not any(part in name for part in _NOT_LEFT))
 
-    def delete(self, name: str, *, timeout: float = 120) -> None:
-        """Delete the job and wait until nothing of it is left in any namespace."""
-        found = self.kube.find("federatedjob", name, COORDINATOR)
-        if found is None:
-            return
-        self.kube.delete("federatedjob", name, COORDINATOR)
-        uid = found["metadata"]["uid"]
-        wait_until(f"nothing left of {name}", lambda: not self.leftovers(uid), timeout=timeout)
+    def delete(self, *names: str, timeout: float = 120) -> None:
+        """Delete jobs and wait until nothing of them is left in any namespace."""
+        uids = {}
+        for name in names:
+            found = self.kube.find("federatedjob", name, COORDINATOR)
+            if found is not None:
+                self.kube.delete("federatedjob", name, COORDINATOR, wait=False)
+                uids[name] = found["metadata"]["uid"]
+        if uids:
+            wait_until(
+                f"nothing left of {', '.join(uids)}", lambda: not self.leftovers(*uids.values()), timeout=timeout
+            )
 
     def close(self) -> None:
         """Delete all jobs of the test."""
-        for name in self.jobs:
-            self.delete(name)
+        self.delete(*self.jobs)
 
     def story(self, name: str) -> str:
         """What a person would look at: describe, pods everywhere, logs of the server."""
