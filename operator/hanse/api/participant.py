@@ -256,10 +256,28 @@ class PodTemplate(ApiModel):
     resources: Resources = Field(default_factory=Resources, description="Resources of the trainer's container.")
 
 
+def _one_population_a_claim(spec: "ParticipantSpec") -> bool:
+    known: dict[str, str | None] = {}
+    claims = ((d.source.persistent_volume_claim.claim_name, d.population) for d in spec.datasets)
+    return all(known.setdefault(claim, population) == population for claim, population in claims)
+
+
 class ParticipantSpec(ApiModel):
     """An identity, datasets and a policy; not a pod."""
 
-    RULES: ClassVar[tuple[Rule, ...]] = (unique_names("datasets", "datasets"),)
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        unique_names("datasets", "datasets"),
+        # The whole claim is mounted: an app that may read one of its files reads all of them.
+        Rule(
+            cel="self.datasets.all(a, !has(a.population) || self.datasets.all(b, "
+            "a.source.persistentVolumeClaim.claimName != b.source.persistentVolumeClaim.claimName || "
+            "(has(b.population) && a.population == b.population)))",
+            message="datasets on one claim must have one population: a trainer sees the whole claim: put the others on "
+            "a claim of their own",
+            holds=_one_population_a_claim,
+            field="datasets",
+        ),
+    )
 
     organisation: str = Field(min_length=1, max_length=128, description="Name of the organisation, for people.")
     datasets: list[Dataset] = Field(
