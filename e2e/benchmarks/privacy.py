@@ -5,7 +5,8 @@ usage: python -m e2e.benchmarks.privacy [--seeds N] [--only ROW]
 `scripts/bench privacy` calls it. In this process, without torch: the gate's own clip, grid, noise and histograms, the
 accountant's calibration, the server's decoding and strategy, the example's manifests; only epsilon and unit are set.
 The app's gradients are computed in numpy (`logistic`; operator/tests/torch compares them). Epsilon is that of all that
-leaves, metrics included, as a ledger would have it. The settings were chosen on a fifth of the banks' own records.
+leaves, metrics included, as a ledger would have it. The settings were chosen by cross-validation over the
+banks' own records.
 """
 
 import argparse
