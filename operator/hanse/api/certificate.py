@@ -56,7 +56,7 @@ class Certificate(ApiModel):
     participation: ObjectName
     account: Uid = Field(description="Account in the owner's PrivacyBudget: made from job uid and participant.")
     epoch: int = Field(ge=1, description="Which gate of the participation signs; a later one lists all releases too.")
-    final: bool = Field(description="Whether the gate closed the account with it: nothing leaves afterwards.")
+    final: bool = Field(description="Whether the job had ended for the gate: it releases nothing afterwards.")
     dataset: ShortName
     dataset_digest: Digest | None = None
     population: ShortName | None = None

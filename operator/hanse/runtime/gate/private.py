@@ -88,6 +88,7 @@ class PrivateFilter:
         self._parts = parts
         self._plan = parts.plan
         self._open: _Question | None = None
+        self._ended = False
         self._certified = False
 
     def before(self, asked: Asked) -> Forward | Ready:
@@ -121,18 +122,19 @@ class PrivateFilter:
     def close(self) -> None:
         """The owner gets its certificate; the rest of the reservation goes back, both signed. Raises Refused."""
         if self._parts.certifier is not None:
-            self._certify(self._parts.certifier, final=True)
+            self._ended = True
+            self._certify(self._parts.certifier)
             self._parts.releases.close(self._parts.certifier.sign)
 
     def leave(self) -> None:
-        """The gate ends, for whatever reason: what it has released so far is certified if the job's end was not."""
+        """The gate ends, for whatever reason: what it has released is certified, unless it is already."""
         if self._parts.certifier is not None and self._parts.releases.held and not self._certified:
-            self._certify(self._parts.certifier, final=False)
+            self._certify(self._parts.certifier)
 
-    def _certify(self, certifier: Certifier, final: bool) -> None:
+    def _certify(self, certifier: Certifier) -> None:
         """Without a certificate the account is closed all the same: the ledger has what was released."""
         try:
-            self._parts.releases.certify(lambda lease: certifier.certificate(lease, final))
+            self._parts.releases.certify(lambda lease: certifier.certificate(lease, self._ended))
         except (Refused, ValueError, OSError) as error:
             log.error("no certificate: %s", error)
         else:

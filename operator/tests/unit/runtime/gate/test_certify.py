@@ -128,14 +128,19 @@ def test_without_its_certificate_the_account_is_closed_all_the_same(
     def lost(*_: Any) -> None:
         raise LedgerUnavailable("no answer")
 
-    monkeypatch.setattr("hanse.runtime.ledger.file.FileLease.certify", lost)
     pod = Pod(tmp_path, model=PLAIN)
-    Decider(pod.gate()).close()
+    gate = pod.gate()
+    with monkeypatch.context() as away:
+        away.setattr("hanse.runtime.ledger.file.FileLease.certify", lost)
+        Decider(gate).close()
     book = pod.book
     with book.locked():
         account = book.account(pod.account)
     assert isinstance(account, Account)
     assert account.closed is not None
+    gate.leave()  # once more, when it ends
+    (late,) = certificates(pod)
+    assert late.certificate.final
 
 
 # -- tampering
