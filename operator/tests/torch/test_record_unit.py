@@ -19,7 +19,7 @@ from hanse.runtime.apps import ConfigError, DatasetError, tabular, vision
 from hanse.runtime.apps.gradients import clipped_sum
 
 RANGES = {"x": {"low": "0", "high": "100"}, "flag": {"low": "0", "high": "1"}}
-SCHEMA = DatasetSchema(id="id", label="late", features=["x", "flag"], ranges=RANGES)  # type: ignore[arg-type]
+SCHEMA = DatasetSchema(id="id", label="late", features=["x", "flag"], ranges=RANGES)
 CONFIG = {"pieces": 4, "model": "logistic", "learning-rate": 1.0, "seed": 7}
 RECORDS = 120
 Ask = Callable[..., Any]
