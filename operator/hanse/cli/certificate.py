@@ -67,7 +67,7 @@ def describe(certificate: Certificate) -> list[str]:
         "data": c.dataset_digest or "-",
         "plan": c.plan_hash,
         "released": f"{c.attempts} releases in {c.rounds} of {c.plan.rounds} rounds, mechanism {c.mechanism}",
-        "ended": "with the job: nothing left afterwards" if c.final else "before the job: a later gate may have gone on",
+        "ended": "with the job: nothing left after" if c.final else "before the job: a later gate may have gone on",
         "gate": c.gate_image or "-",
         "trainer": c.trainer_image or "-",
         "model": c.model_digest or "-",
