@@ -1,6 +1,6 @@
 """Mutants of the private gate, each a plausible mistake: the audit that every release must pass catches every one.
 
-(Mutants of noise, clip and sensitivity are in operator/tests/unit/runtime/audit.)
+(Mutants of noise, clip and sensitivity are in operator/tests/audit.)
 """
 
 from collections.abc import Callable

@@ -12,8 +12,8 @@ from hanse.runtime.codec import Codec, Layout, PublicSeed
 from hanse.runtime.codec.lanes import unpack
 from hanse.runtime.gate.histograms import FEATURES, Histograms, statistics_histograms
 from hanse.runtime.gate.updates import Updates
-from tests.unit.runtime.audit.cases import resolved
-from tests.unit.runtime.audit.harness import RUNS, Runs, Vector, lower_bound
+from tests.audit.cases import resolved
+from tests.audit.harness import RUNS, Runs, Vector, lower_bound
 from tests.unit.runtime.noise.streams import fixed
 
 DELTA = 1e-5

@@ -9,8 +9,8 @@ from hanse.api.privacy import Unit
 from hanse.runtime.codec import HEADER_BYTES, Codec, Layout, PublicSeed
 from hanse.runtime.codec.lanes import unpack
 from hanse.runtime.noise import ReleaseNoise
-from tests.unit.runtime.audit.cases import SCHEDULES, claim, records, resolved, silos
-from tests.unit.runtime.audit.harness import lower_bound, observe, transcript
+from tests.audit.cases import SCHEDULES, claim, records, resolved, silos
+from tests.audit.harness import lower_bound, observe, transcript
 from tests.unit.runtime.noise.streams import fixed
 
 DELTA = 1e-5

@@ -17,8 +17,8 @@ from hanse.runtime.codec.grid import Grid
 from hanse.runtime.codec.lanes import pack
 from hanse.runtime.codec.rounding import norm, round_record, round_silo
 from hanse.runtime.noise import ChaChaStream, ReleaseNoise, Stream, StreamReusedError, sampler, stream
-from tests.unit.runtime.audit.cases import RECORDS, claim, records, resolved, silos
-from tests.unit.runtime.audit.harness import Draws, lower_bound, transcript
+from tests.audit.cases import RECORDS, claim, records, resolved, silos
+from tests.audit.harness import Draws, lower_bound, transcript
 from tests.unit.runtime.codec.plans import seed
 from tests.unit.runtime.noise.streams import fixed
 
