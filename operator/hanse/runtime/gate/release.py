@@ -128,8 +128,10 @@ class Releases:
                 self._lease = self._open_lease()
             return call(self._lease)
         except LedgerError as error:
-            if isinstance(error, LeaseLost):
-                self._lease = None  # for the next message: by then the operator may have renewed it
+            if isinstance(error, LeaseLost | SlotUsed):
+                # For the next message: by then the operator may have renewed it, and what was paid is read anew (the
+                # answer to a payment may have been lost).
+                self._lease = None
             log.error("ledger: %s: %s", type(error).__name__, error)
             code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), ReplyCode.BUDGET_DAMAGED)
             raise Refused(code, f"the ledger does not pay: {type(error).__name__}") from error

@@ -125,3 +125,14 @@ def test_what_leaves_is_paid_and_no_slot_pays_for_two_noisings(steps: list[tuple
             if fault in ("kill", "killed-after-paying", "new-pod"):
                 gate = pod.gate()
         assert all(PLAN.allows(Slot.parse(key)) for key in paid)
+
+
+def test_a_payment_whose_answer_was_lost_costs_its_attempt_and_not_the_next() -> None:
+    with tempfile.TemporaryDirectory() as root:
+        pod = Pod(Path(root), PLAN, model=FIRST)
+        gate = pod.gate()
+        with faulty("answer-lost"):
+            assert ask(gate, question("train", 2, 0), 1) is None
+        assert ask(gate, question("train", 2, 1), 2) is None, "other bytes for a slot that is paid"
+        assert ask(gate, question("train", 2, 1), 3) is not None
+        assert sorted(ledger(pod)) == ["Train-2-1", "Train-2-2"]
