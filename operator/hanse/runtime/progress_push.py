@@ -36,12 +36,14 @@ class Pusher:
         *,
         heard: Callable[[ProgressReply], None] = lambda reply: None,
         repeat_seconds: float = _REPEAT_SECONDS,
+        interval_seconds: float = _INTERVAL_SECONDS,
     ) -> None:
         self._url = url
         self._paths = paths
         self._flush_seconds = flush_seconds
         self._heard = heard
         self._repeat_seconds = repeat_seconds
+        self._interval_seconds = interval_seconds
         self._changed = threading.Condition()
         self._pending: Progress | None = None
         self._finishing = False
@@ -66,7 +68,7 @@ class Pusher:
         self._thread.join(self._flush_seconds)
 
     def _run(self) -> None:
-        wait = _INTERVAL_SECONDS
+        wait = self._interval_seconds
         last: Progress | None = None
         while True:
             waiting = last is not None and last.phase == "WaitingForParticipants"
@@ -81,7 +83,7 @@ class Pusher:
             if progress is None:
                 continue
             if self._send(progress):
-                wait = _INTERVAL_SECONDS
+                wait = self._interval_seconds
             else:
                 with self._changed:
                     self._pending = self._pending or progress

@@ -136,7 +136,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def operator(tmp_path: Path) -> Iterator[Operator]:
     Authority.make().issue(tmp_path / "operator", "operator", server=True)
     server = Operator(tmp_path / "operator", [204])
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
@@ -177,7 +177,14 @@ def test_a_state_that_waits_is_repeated_and_the_answer_is_heard(tmp_path: Path, 
     paths = _trusting(tmp_path)
     url = f"https://127.0.0.1:{operator.server_port}/p"
     heard: list[list[str]] = []
-    pusher = Pusher(url, paths, flush_seconds=5, heard=lambda reply: heard.append(reply.lost), repeat_seconds=0.01)
+    pusher = Pusher(
+        url,
+        paths,
+        flush_seconds=5,
+        heard=lambda reply: heard.append(reply.lost),
+        repeat_seconds=0.01,
+        interval_seconds=0.01,
+    )
     pusher.start()
     pusher.push(Progress.model_validate_json(_line(phase="WaitingForParticipants")))
     operator.wait_for(2)
