@@ -25,6 +25,7 @@ TWO = OWNERS[:2]
 #: Epsilon of each population: the tests do not pay from each other's.
 BUDGETS = {"paid": "4.0", "many": "8.0", "faults": "9.0", "hostile": "50.0"}
 SLOW = {"config": {"fail": "slow", "seconds": "1"}}
+SMALLER: Object = {"compression": {"quantizationBits": 15, "sparsity": {"fraction": "0.5"}, "errorFeedback": True}}
 ROUNDS = 12
 
 
@@ -66,13 +67,13 @@ def test_a_private_job_is_paid_and_shown(
     """Every place where a person looks says the same; a second job that is too dear starts nothing."""
     kube, budget = federation.kube, population(people, "paid")
     evaluation = {"evaluation": {"epsilonShare": "0.2", "everyRounds": 2}}
-    people.submit(federation, name, budget, {"epsilon": "3.0", **evaluation}, rounds=6, app=SLOW)
+    people.submit(federation, name, budget, {"epsilon": "3.0", **evaluation}, rounds=6, app=SLOW, **SMALLER)
+    wait_until("it is reserved", lambda: float(people.columns(budget, TWO[0])["RESERVED"]) > 0, every=0.1)
     only_the_gate_has_a_token(federation, name)
-    federation.wait_round(name, 1)
-    assert float(people.columns(budget, TWO[0])["RESERVED"]) > 0
     job = federation.wait(name, "Complete")
     assert completed(job) == 6
     assert [r for r in job["status"]["rounds"] if r.get("missing")] == []
+    assert all(r["bytes"] > 0 for r in job["status"]["rounds"])
     for owner in TWO:
         status = people.settled(budget, owner)
         assert 2.9 <= spent(status) <= 3.0
@@ -174,12 +175,15 @@ def test_a_budget_that_is_made_anew_knows_what_was_spent(
 def test_faults_never_lower_what_was_spent(
     federation: Federation, people: Populations, cluster: Cluster, name: str
 ) -> None:
-    """A gate is killed, then the operator: the job completes, each round is paid once. Then a job is deleted."""
+    """The server, a gate and the operator are killed: the job completes, and each round is paid once."""
     kube, budget = federation.kube, population(people, "faults")
     people.submit(federation, name, budget, {"epsilon": "2.0"}, rounds=ROUNDS, quorum=1, app=SLOW)
     federation.wait_round(name, 2)
     before = {owner: released(people.status(budget, owner)) for owner in TWO}
     assert all(len(slots) >= 2 for slots in before.values()), before
+    # The next server asks for rounds again that its checkpoint does not have: the same bytes are the answer.
+    faults.kill(cluster, federation.server_pod(name), "hanse.runtime.server")
+    federation.wait_round(name, 4)
     faults.kill(cluster, federation.client_pod(name, TWO[0]), "hanse.runtime.gate")
     kube.run(
         "delete", "pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=hanse", "--force", "--grace-period=0"

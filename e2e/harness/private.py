@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from e2e.harness.federation import Federation
 from e2e.harness.kube import Kube, Object, wait_until
 
 RECORDS = 10
+FILE = "numbers.csv"
 DELTA = "1e-5"
 
 
 @dataclass(frozen=True)
 class Populations:
-    """One Participant and one claim for each owner; for each population a dataset and a PrivacyBudget of its name."""
+    """One Participant for each owner; for each population a claim, a dataset and a PrivacyBudget of its name."""
 
     kube: Kube
     owners: Sequence[str]
@@ -76,22 +79,27 @@ class Populations:
             self.kube.delete("participant", self.participant, owner)
             for population in self.names:
                 self.kube.delete("privacybudget", population, owner)
+                self.kube.delete("job", f"load-{population}", owner, wait=False)
+                self.kube.delete("persistentvolumeclaim", population, owner, wait=False)
 
 
 def populations(kube: Kube, owners: Sequence[str], budgets: dict[str, str], trainer: str, scratch: Path) -> Populations:
     """Make them: `budgets` gives each population's epsilon; names get a suffix of this session's own."""
     suffix = uuid.uuid4().hex[:5]
     made = Populations(kube, owners, f"private-{suffix}", [f"{name}-{suffix}" for name in budgets])
+
+    def load(place: tuple[str, str]) -> None:
+        owner, name = place
+        path = scratch / f"{owner}-{name}.csv"
+        path.write_text("value\n" + "".join(f"{uuid.uuid4().int % 1000}\n" for _ in range(RECORDS)))
+        install.load_data(kube, owner, name, {FILE: path}, trainer)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(load, product(owners, made.names)))
     for owner in owners:
-        files = {}
-        for name in made.names:
-            path = scratch / f"{owner}-{name}.csv"
-            path.write_text("value\n" + "".join(f"{uuid.uuid4().int % 1000}\n" for _ in range(RECORDS)))
-            files[f"{name}.csv"] = path
-        install.load_data(kube, owner, made.participant, files, trainer)
+        # A claim for each: a trainer sees the whole claim, so the API wants it so.
         datasets = [
-            {**objects.dataset(name, made.participant, f"{name}.csv"), "population": name, "records": RECORDS}
-            for name in made.names
+            {**objects.dataset(name, name, FILE), "population": name, "records": RECORDS} for name in made.names
         ]
         kube.apply(objects.participant(made.participant, datasets, namespace=owner))
         for name, epsilon in zip(made.names, budgets.values(), strict=True):
