@@ -23,7 +23,7 @@ from hanse.api.job import (
 from hanse.api.meta import ApiModel, ShortName
 from hanse.api.participant import DatasetSchema
 from hanse.api.participation import JobRef
-from hanse.api.privacy import PrivacyPlan, Unit
+from hanse.api.privacy import PrivacyPlan
 
 SERVER_LOST_SECONDS = 300
 MAX_MESSAGE_BYTES = 2 << 30
@@ -112,16 +112,18 @@ class InitialConfig(ApiModel):
     """What the first model of a private job is made from, without data: columns and ranges as the owner published."""
 
     seed: int = Field(default=0, ge=0)
-    unit: Unit
     participants: int = Field(ge=1)
     config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
     schema_: DatasetSchema | None = Field(default=None, alias="schema")
+    privacy: PrivacyPlan = Field(description="That its noise fits the model is said before anything else starts.")
+    compression: Compression | None = None
+    personal_layers: list[ArrayGlob] = Field(default_factory=list)
 
 
 class CheckConfig(ApiModel):
     """check.json: all that the app may read where its words may leave the owner's namespace.
 
-    Nothing of it is the owner's but, in a private job, the columns that the server is told anyway.
+    Nothing of it is the owner's but, in a private job, columns and counts that the server is told anyway.
     """
 
     client_app: AppPath
@@ -165,7 +167,9 @@ class ClientConfig(ApiModel):
             return CheckConfig(client_app=self.client_app)
         initial = InitialConfig(
             seed=self.initial_seed or 0,
-            unit=self.privacy.unit,
+            privacy=self.privacy,
+            compression=self.compression,
+            personal_layers=self.personal_layers,
             participants=self.participants,
             config=self.config,
             schema_=self.dataset.schema_,

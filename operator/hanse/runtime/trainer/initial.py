@@ -3,7 +3,7 @@
 Run by the init container app-check (`hanse.runtime.trainer.main check`). It leaves the reply in a volume that only the
 gate has beside it, so that neither the server nor an app that sees data chooses the model that a job begins with. The
 app gets the columns and ranges that the owner has published, the plan's seed (`seed` in run config and message), and no
-`data-path`.
+`data-path`. Here is also said, in words that may leave, whether noise and lanes fit a model of this size.
 """
 
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hanse.api.exitcodes import ExitCode
 from hanse.api.runconfig import InitialConfig
+from hanse.runtime.codec import Codec, CodecError, Layout, PublicSeed
 from hanse.runtime.durable import replace_file
 from hanse.runtime.flower import client
 from hanse.runtime.gate.frames import Frame, head_of
@@ -36,6 +37,10 @@ def make_initial(app: client.App, config: InitialConfig, directory: Path) -> Non
     replace_file(directory / FILE, whole.getvalue())
     try:
         _, arrays = read_initial(directory)
-        check_unit(arrays, config.unit)
-    except NoInitialModel as error:
+        check_unit(arrays, config.privacy.unit)
+        # The gate asks the same, but what it says stays in the owner's namespace.
+        layout = Layout.of(arrays, config.personal_layers)
+        for number in range(1, config.privacy.rounds + 1):
+            Codec.of(layout, PublicSeed("", number, 1), config.privacy, config.compression)
+    except (NoInitialModel, CodecError) as error:
         raise TrainerExit(ExitCode.CONFIG_INVALID, str(error)) from error
