@@ -135,7 +135,7 @@ def test_a_job_made_anew_under_its_old_name_starts_from_nothing(federation: Fede
     assert second["status"]["round"]["total"] == 4
 
 
-def test_the_trainer_has_no_key_no_token_and_no_route(federation: Federation, name: str) -> None:
+def test_the_trainer_has_no_key_no_token_and_no_answer_from_the_server(federation: Federation, name: str) -> None:
     """From the trainer's container: no credential in any file or variable, and no answer but 400/403 or silence."""
     federation.submit(name, TWO, rounds=100, app=SLOW)
     federation.wait_round(name, 1)
