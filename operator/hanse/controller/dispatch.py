@@ -93,6 +93,20 @@ def _charged(budget: Custom, cache: Cache) -> Iterator[Key]:
 
 
 def followers(job: Custom, cache: Cache) -> Iterator[Key]:
-    """The Participations of a job: they repeat its count of contributed rounds."""
+    """The Participations of a job, which repeat its count of rounds; once it is over, the budgets that still wait."""
     for view in cache.of_job(kinds.PARTICIPATION, job.meta.uid):
         yield Key(kinds.PARTICIPATION.kind, view.meta.namespace, view.meta.name)
+    if not _is_over(job, cache):
+        return
+    for budget in cache.customs(kinds.PRIVACY_BUDGET):
+        accounts = (budget.status.get("accounts") or {}).values()
+        if any((account.get("job") or {}).get("uid") == job.meta.uid for account in accounts):
+            yield Key(kinds.PRIVACY_BUDGET.kind, budget.meta.namespace, budget.meta.name)
+
+
+def _is_over(job: Custom, cache: Cache) -> bool:
+    known = cache.custom(kinds.FEDERATED_JOB, job.meta.namespace, job.meta.name)
+    if known is None or known.meta.uid != job.meta.uid:
+        return True
+    conditions = job.status.get("conditions") or []
+    return any(c.get("type") in ("Complete", "Failed") and c.get("status") == "True" for c in conditions)
