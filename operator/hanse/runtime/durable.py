@@ -1,7 +1,10 @@
-"""Files that survive a crash. Used by checkpoints, model files and the launcher's journal."""
+"""Files that survive a crash. Used by checkpoints, model files, the launcher's journal and what a gate remembers."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace_file(path: Path, content: bytes, *, keep: Path | None = None) -> None:
@@ -19,6 +22,18 @@ def replace_file(path: Path, content: bytes, *, keep: Path | None = None) -> Non
         path.replace(keep)
     temporary.replace(path)
     sync_directory(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` once the block has ended well: a process that is killed leaves no torn one.
+
+    No fsync: for directories that end with the pod, as a gate's do.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as file:
+        yield file
+    temporary.replace(path)
 
 
 def sync_directory(directory: Path) -> None:

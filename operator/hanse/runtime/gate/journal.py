@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hanse.runtime.durable import replacing
 from hanse.runtime.flower.wire_taken import NOTHING, UNKNOWN
 from hanse.runtime.gate.frames import Buffer
 
@@ -82,8 +83,5 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, pieces: Sequence[Buffer]) -> None:
-    """Whole or not at all: a process that is killed leaves no torn file. No fsync: the directory ends with the pod."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         file.writelines(pieces)
-    temporary.replace(path)

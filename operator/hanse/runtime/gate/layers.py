@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from hanse.runtime.durable import replacing
 from hanse.runtime.gate.content import ArrayView
 from hanse.runtime.gate.npy import read_array, view_of
 
@@ -42,11 +43,10 @@ class LocalLayers:
         kept = {name: array for name, array in arrays.items() if self._is_local(name)}
         if kept:
             self._kept = kept
-            temporary = self._path.with_suffix(".new.npz")
             # Numbered: savez has a parameter that an array may be called like.
             values = {f"{i}:{name}": read_array(name, array) for i, (name, array) in enumerate(kept.items())}
-            np.savez(temporary, **values)  # type: ignore[arg-type]
-            temporary.replace(self._path)
+            with replacing(self._path) as file:
+                np.savez(file, **values)  # type: ignore[arg-type]
         return {name: array for name, array in arrays.items() if name not in kept}
 
     def _restore(self) -> dict[str, ArrayView]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hanse.api.replies import ReplyCode
+from hanse.runtime.durable import replacing
 from hanse.runtime.gate.refused import Refused
 
 Vector = NDArray[np.float64]
@@ -77,10 +78,10 @@ class Models:
         """Take a checked model as the one that the next is compared with. Only a release may do that."""
         if self._digests.get(version) == digest and version < self._version:
             return
-        np.save(self._file.with_suffix(".new.npy"), vector)
+        with replacing(self._file) as file:
+            np.save(file, vector)
         self._digests = {v: d for v, d in self._digests.items() if v >= version - 2} | {version: digest}
         self._base, self._version = vector, version
-        self._file.with_suffix(".new.npy").replace(self._file)
         self._digests_file.write_text(json.dumps({"version": version, "digests": self._digests}))
 
     def _allowed(self, version: int, base: Vector) -> float:

@@ -11,6 +11,7 @@ from typing import Final
 
 from hanse.api.privacy import ReleaseKind
 from hanse.api.replies import ReplyCode
+from hanse.runtime.durable import replacing
 from hanse.runtime.gate.refused import Refused
 
 _FILE: Final = "questions.json"
@@ -37,6 +38,5 @@ class Questions:
         if asked >= self._most:
             raise Refused(ReplyCode.ALREADY_RELEASED, f"the trainer was asked {asked} times for {key}")
         self._asked[key] = asked + 1
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps(self._asked))
-        temporary.replace(self._path)
+        with replacing(self._path) as file:
+            file.write(json.dumps(self._asked).encode())

@@ -13,6 +13,7 @@ from hanse.api.compression import Compression
 from hanse.api.privacy import PrivacyPlan, Slot
 from hanse.runtime.codec import Codec, Encoded, Layout, PublicSeed
 from hanse.runtime.codec.layout import Vector
+from hanse.runtime.durable import replacing
 from hanse.runtime.noise import ReleaseNoise, sampler_delta
 
 _FILE: Final = "carried.npy"
@@ -50,9 +51,8 @@ class Updates:
         if encoded is None or encoded.carried is None:
             return
         self._carried = encoded.carried
-        temporary = self._file.with_suffix(".new.npy")
-        np.save(temporary, encoded.carried)
-        temporary.replace(self._file)
+        with replacing(self._file) as file:
+            np.save(file, encoded.carried)
 
     def check(self) -> float:
         """That every round of the plan has a grid, and that the sampler stays within its share of delta.
