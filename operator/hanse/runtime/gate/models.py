@@ -82,7 +82,8 @@ class Models:
             np.save(file, vector)
         self._digests = {v: d for v, d in self._digests.items() if v >= version - 2} | {version: digest}
         self._base, self._version = vector, version
-        self._digests_file.write_text(json.dumps({"version": version, "digests": self._digests}))
+        with replacing(self._digests_file) as file:
+            file.write(json.dumps({"version": version, "digests": self._digests}).encode())
 
     def _allowed(self, version: int, base: Vector) -> float:
         """How far from the last known model it may be; each version was rounded to its arrays' dtypes."""
