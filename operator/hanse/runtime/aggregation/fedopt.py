@@ -3,6 +3,9 @@
 The mean update minus the model is the pseudo-gradient. The formulas are those of Flower 1.41 (the contract tests
 compare), FedAdam's bias correction included; moments are float64 here. Arrays that are not floating (counters, flags)
 are averaged, not stepped. Steps are counted by the strategy, so a repeated round does not count twice.
+
+The gates of an encrypted job step each for itself and must get equal bits: only +, -, *, / and square roots, which
+IEEE 754 rounds correctly everywhere. `pow` is none of them: a C library picks its variant by the processor.
 """
 
 import math
@@ -69,7 +72,7 @@ class _FedOpt(ABC):
             delta = np.asarray(mean[name] - start)
             zero = np.zeros_like(delta)
             first[name] = np.asarray(beta1 * self._first.get(name, zero) + (1 - beta1) * delta)
-            second[name] = self._next_second(self._second.get(name, zero), delta**2)
+            second[name] = self._next_second(self._second.get(name, zero), delta * delta)
             values[name] = start + rate * first[name] / (np.sqrt(second[name]) + self._parameters.tau)
         result = like(current, values)
         # Only now: a round that failed above leaves the moments as they were.
@@ -102,8 +105,8 @@ class FedAdam(_FedOpt):
 
     def _step_size(self, steps: int) -> float:
         # Flower's exponent is the round plus one: its first step is a little smaller than Kingma and Ba's.
-        correction = math.sqrt(1 - math.pow(self._parameters.beta2, steps + 1))
-        return self._parameters.learning_rate * correction / (1 - math.pow(self._parameters.beta1, steps + 1))
+        correction = math.sqrt(1 - power(self._parameters.beta2, steps + 1))
+        return self._parameters.learning_rate * correction / (1 - power(self._parameters.beta1, steps + 1))
 
 
 class FedYogi(_FedOpt):
@@ -114,6 +117,20 @@ class FedYogi(_FedOpt):
 
     def _step_size(self, steps: int) -> float:
         return self._parameters.learning_rate
+
+
+def power(base: float, exponent: int) -> float:
+    """`base` to the `exponent` (at least 0) by squaring: the same bits on every machine.
+
+    The relative error is at most about `exponent` half units in the last place.
+    """
+    result = 1.0
+    while exponent > 0:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
 
 
 def _strip(state: Arrays, prefix: str) -> Arrays:
