@@ -122,6 +122,8 @@ class Reason(StrEnum):
     DRAINED = "Drained"
     CHECKPOINT_INVALID = "CheckpointInvalid"
     OUTPUT_FAILED = "OutputFailed"
+    KEY_LOST = "KeyLost"
+    MODEL_NOT_RELEASED = "ModelNotReleased"
     AUTHORITY_LOST = "AuthorityLost"
     CONTAINER_KILLED = "ContainerKilled"
     CONTAINER_FAILED = "ContainerFailed"
@@ -143,6 +145,19 @@ class Reason(StrEnum):
     DATASET_MOVED = "DatasetMoved"
     INITIAL_MODEL_MISMATCH = "InitialModelMismatch"
     STEP_TOO_LARGE = "StepTooLarge"
+    # an encrypted job: what a gate refuses
+    KEY_NOT_HELD = "KeyNotHeld"
+    KEY_REFUSED = "KeyRefused"
+    SIGNATURE_INVALID = "SignatureInvalid"
+    SUM_REFUSED = "SumRefused"
+    TOO_FEW_CONTRIBUTIONS = "TooFewContributions"
+    STALE_ROUND = "StaleRound"
+    SECOND_SUM = "SecondSum"
+    STATE_MISSING = "StateMissing"
+    STATE_REFUSED = "StateRefused"
+    MODEL_MISMATCH = "ModelMismatch"
+    RELEASE_REFUSED = "ReleaseRefused"
+    CIPHERTEXT_INVALID = "CiphertextInvalid"
 
 
 class Condition(ApiModel):

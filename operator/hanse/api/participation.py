@@ -10,6 +10,7 @@ from pydantic import Field
 from hanse.api.aggregation import Aggregation
 from hanse.api.compression import Compression
 from hanse.api.conditions import Condition
+from hanse.api.encryption import EncryptionPlan
 from hanse.api.job import AppPath, ArrayGlob, ConfigKey, ConfigValue, ImageRef
 from hanse.api.meta import MAP_BY_TYPE, ApiModel, Message, NamespaceName, PositiveDecimal, ShortName, Uid
 from hanse.api.privacy import PrivacyPlan
@@ -50,6 +51,9 @@ class ParticipationPlan(ApiModel):
     )
     backoff_limit: int = Field(default=3, ge=0, le=100, description="Retries of the client pod.")
     privacy: PrivacyPlan | None = Field(default=None, description="What may leave the gate; nothing else does.")
+    encryption: EncryptionPlan | None = Field(
+        default=None, description="How updates are encrypted, who holds the key and who gets the model."
+    )
     population: ShortName | None = Field(default=None, description="PrivacyBudget in this namespace that is charged.")
     records: int | None = Field(default=None, ge=1, description="Number of records that the owner declared.")
     compression: Compression | None = Field(default=None, description="How updates are made smaller.")

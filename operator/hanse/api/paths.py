@@ -58,7 +58,8 @@ class Paths:
 
     @property
     def initial(self) -> Path:
-        """The first model of a private job, made without data: app-check writes it, the gate alone reads it."""
+        """The first model of a job whose gates make it themselves, without data: app-check writes it, the gate alone
+        reads it."""
         return self.root / "var/lib/hanse-initial"
 
     @property
@@ -73,8 +74,13 @@ class Paths:
 
     @property
     def identity_key(self) -> Path:
-        """The owner's identity key (Ed25519, PEM); in the gate's container of a private job only."""
+        """The owner's identity key (Ed25519, PEM); in the gate's container of a private or encrypted job only."""
         return self.root / "etc/hanse/identity/identity.key"
+
+    @property
+    def models(self) -> Path:
+        """The owner's volume for models with modelRelease Participants, in the gate's container only; writable."""
+        return self.root / "var/lib/hanse-models"
 
     @property
     def progress_token(self) -> Path:

@@ -32,6 +32,16 @@ class ModelFile(ApiModel):
     bytes: int = Field(ge=0)
 
 
+class EncryptionProgress(ApiModel):
+    """Who holds the key of an encrypted job, as the gates have signed it."""
+
+    fingerprint: str = Field(default="", max_length=80, description="Of the job's key; empty until it is made.")
+    maker: ShortName
+    holders: list[ShortName] = Field(
+        default_factory=list, max_length=MAX_PARTICIPANTS, description="Who confirmed the key."
+    )
+
+
 class ProgressReply(ApiModel):
     """What the operator answers to a push (200, or 204 where there is nothing to say): what only it can know."""
 
@@ -59,10 +69,14 @@ class Progress(ApiModel):
     participants: list[ParticipantProgress] = Field(default_factory=list, max_length=MAX_PARTICIPANTS)
     rounds: list[RoundRecord] = Field(default_factory=list, max_length=MAX_ROUND_HISTORY)
     model: ModelFile | None = None
+    encryption: EncryptionProgress | None = Field(default=None, description="Encrypted jobs only.")
 
     def to_json(self) -> str:
         """The whole state as JSON."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
+
+    def _without_holders(self) -> EncryptionProgress | None:
+        return self.encryption.model_copy(update={"holders": []}) if self.encryption is not None else None
 
     def to_termination_message(self) -> str:
         """The state within the kubelet's 4096 bytes: history is cut first, then participants' details."""
@@ -71,6 +85,7 @@ class Progress(ApiModel):
             *(self.model_copy(update={"rounds": self.rounds[:n]}) for n in (10, 5, 1)),
             self.model_copy(update={"rounds": self.rounds[:1], "participants": []}),
             self.model_copy(update={"rounds": [], "participants": []}),
+            self.model_copy(update={"rounds": [], "participants": [], "encryption": self._without_holders()}),
         ]
         texts = (candidate.to_json() for candidate in smaller)
         return next((t for t in texts if len(t.encode()) <= TERMINATION_MESSAGE_LIMIT), "")

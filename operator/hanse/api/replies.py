@@ -33,6 +33,19 @@ class ReplyCode(IntEnum):
     BUDGET_DAMAGED = 1207
     INITIAL_MODEL_MISMATCH = 1301
     STEP_TOO_LARGE = 1302
+    # encrypted jobs: docs/encryption.md
+    KEY_NOT_HELD = 1401
+    KEY_REFUSED = 1402
+    SIGNATURE_INVALID = 1403
+    SUM_REFUSED = 1404
+    TOO_FEW_CONTRIBUTIONS = 1405
+    STALE_ROUND = 1406
+    SECOND_SUM = 1407
+    STATE_MISSING = 1408
+    STATE_REFUSED = 1409
+    MODEL_MISMATCH = 1410
+    RELEASE_REFUSED = 1411
+    CIPHERTEXT_INVALID = 1412
 
 
 #: Each code has the reason of its name.

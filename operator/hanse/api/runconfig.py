@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from hanse.api.commonterms import common_terms
 from hanse.api.compression import Compression
+from hanse.api.encryption import EncryptionPlan
 from hanse.api.job import (
     MAX_PARTICIPANTS,
     Aggregation,
@@ -67,6 +69,7 @@ class RunConfig(ApiModel):
         default="model.safetensors", max_length=256, description="Model file, relative to Paths.output."
     )
     privacy: PrivacyPlan | None = Field(default=None, description="Without expected_batch: see participants.")
+    encryption: EncryptionPlan | None = None
     compression: Compression | None = None
     personal_layers: list[ArrayGlob] = Field(default_factory=list)
     progress: ProgressTarget | None = None
@@ -109,13 +112,16 @@ class ClientDataset(ApiModel):
 
 
 class InitialConfig(ApiModel):
-    """What the first model of a private job is made from, without data: columns and ranges as the owner published."""
+    """What gates make the first model from themselves, without data: columns and ranges as the owner published."""
 
     seed: int = Field(default=0, ge=0)
     participants: int = Field(ge=1)
     config: dict[ConfigKey, ConfigValue] = Field(default_factory=dict)
     schema_: DatasetSchema | None = Field(default=None, alias="schema")
-    privacy: PrivacyPlan = Field(description="That its noise fits the model is said before anything else starts.")
+    privacy: PrivacyPlan | None = Field(
+        default=None, description="That its noise fits the model is said before anything else starts."
+    )
+    encryption: EncryptionPlan | None = Field(default=None, description="The same of its lanes.")
     compression: Compression | None = None
     personal_layers: list[ArrayGlob] = Field(default_factory=list)
 
@@ -127,7 +133,7 @@ class CheckConfig(ApiModel):
     """
 
     client_app: AppPath
-    initial: InitialConfig | None = Field(default=None, description="Private jobs only: make the first model.")
+    initial: InitialConfig | None = Field(default=None, description="Private and encrypted jobs: make the first model.")
 
 
 class ClientConfig(ApiModel):
@@ -149,6 +155,7 @@ class ClientConfig(ApiModel):
     )
     plan_hash: str = Field(default="", max_length=80, description="planHash of the Participation.")
     privacy: PrivacyPlan | None = None
+    encryption: EncryptionPlan | None = None
     population: ShortName | None = Field(default=None, description="PrivacyBudget that is charged.")
     compression: Compression | None = None
     personal_layers: list[ArrayGlob] = Field(default_factory=list)
@@ -163,11 +170,12 @@ class ClientConfig(ApiModel):
 
     def check(self) -> CheckConfig:
         """check.json of the same participant."""
-        if self.privacy is None:
+        if self.privacy is None and self.encryption is None:
             return CheckConfig(client_app=self.client_app)
         initial = InitialConfig(
             seed=self.initial_seed or 0,
             privacy=self.privacy,
+            encryption=self.encryption,
             compression=self.compression,
             personal_layers=self.personal_layers,
             participants=self.participants,
@@ -175,3 +183,17 @@ class ClientConfig(ApiModel):
             schema_=self.dataset.schema_,
         )
         return CheckConfig(client_app=self.client_app, initial=initial)
+
+    def common_terms(self) -> str:
+        """What `encryption.terms` must be: the gate computes it of all that it acts on, so that all act on the same."""
+        return common_terms(
+            images=(self.gate_image, self.trainer_image),
+            client_app=self.client_app,
+            config=self.config,
+            personal_layers=self.personal_layers,
+            initial_seed=self.initial_seed,
+            aggregation=self.aggregation,
+            compression=self.compression,
+            privacy=self.privacy,
+            smallest_batch=self.smallest_batch,
+        )

@@ -37,6 +37,8 @@ def make_initial(app: client.App, config: InitialConfig, directory: Path) -> Non
     replace_file(directory / FILE, whole.getvalue())
     try:
         _, arrays = read_initial(directory)
+        if config.privacy is None:
+            return
         check_unit(arrays, config.privacy.unit)
         # The gate asks the same, but what it says stays in the owner's namespace.
         layout = Layout.of(arrays, config.personal_layers)
