@@ -9,7 +9,7 @@ DrainedError        the pod was told to stop: go, the checkpoint is on disk
 import datetime
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -46,6 +46,8 @@ class Question:
     number: int
     arrays: Arrays | None = None
     configs: Mapping[str, Config] = field(default_factory=dict)
+    #: Name of the record that holds `arrays`.
+    record: str = "arrays"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class Answer:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure: Reason | None = None
+
+
+#: Is called with each answer when it comes.
+Seen = Callable[[int, Answer], None]
 
 
 class Fleet(Protocol):
@@ -69,6 +75,19 @@ class Fleet(Protocol):
         """Send to all of `to` and collect until all have answered or `timeout` has passed.
 
         Has an answer for each of `to`: RoundTimeout for the silent, NotConnected for who went away.
+        """
+        ...
+
+
+class EachFleet(Fleet, Protocol):
+    """A fleet whose participants can be asked different things at once."""
+
+    def ask_each(
+        self, questions: Mapping[int, Question], timeout: float, seen: Seen | None = None
+    ) -> dict[int, Answer]:
+        """Send to each its own question, all at once, and collect as `ask` does.
+
+        `seen` gets the answers that come, one by one and in this thread; not those that do not come.
         """
         ...
 

@@ -16,7 +16,7 @@ from hanse.api.runconfig import ServerParticipant
 from hanse.runtime.aggregation import Arrays
 from hanse.runtime.flower.control import normal_key
 from hanse.runtime.flower.grid import HanseGrid
-from hanse.runtime.flower.rounds_fleet import END, Answer, Question
+from hanse.runtime.flower.rounds_fleet import END, Answer, Question, Seen
 
 #: Flower's own error codes; all others are the gate's (hanse.api.replies).
 _FLOWER_REASONS: Final = {
@@ -54,27 +54,42 @@ class GridFleet:
 
     def ask(self, question: Question, to: Sequence[int], timeout: float) -> dict[int, Answer]:
         """Send one message to each and collect the replies."""
-        content = to_records(question)
-        if not set(to) <= set(self._node_of):
+        return self.ask_each(dict.fromkeys(to, question), timeout)
+
+    def ask_each(
+        self, questions: Mapping[int, Question], timeout: float, seen: Seen | None = None
+    ) -> dict[int, Answer]:
+        """Send to each its own message and collect the replies; see `rounds_fleet.EachFleet`."""
+        if not questions.keys() <= set(self._node_of):
             self.connected()
-        asked = [index for index in to if index in self._node_of]
+        asked = [index for index in questions if index in self._node_of]
+        # One record dict serves all receivers of a question: its objects are pushed once.
+        contents = {id(question): to_records(question) for question in questions.values()}
         messages = [
-            Message(content, self._node_of[index], question.kind, ttl=timeout, group_id=str(question.number))
+            Message(
+                contents[id(questions[index])],
+                self._node_of[index],
+                questions[index].kind,
+                ttl=timeout,
+                group_id=str(questions[index].number),
+            )
             for index in asked
         ]
         end = time.monotonic() + timeout
         ids = list(self._grid.push_messages(messages))
         index_of = dict(zip(ids, asked, strict=True))
-        answers = {index: Answer(failure=Reason.NOT_CONNECTED) for index in to if index not in asked}
+        answers = {index: Answer(failure=Reason.NOT_CONNECTED) for index in questions if index not in asked}
 
         def take(reply: Message) -> None:
             index = index_of.get(reply.metadata.reply_to_message_id)
             if index is not None:
                 answers[index] = to_answer(reply)
+                if seen is not None:
+                    seen(index, answers[index])
 
         self._grid.collect(ids, end - time.monotonic(), take)
         silent = Answer(failure=Reason.ROUND_TIMEOUT)
-        return {index: answers.get(index, silent) for index in to}
+        return {index: answers.get(index, silent) for index in questions}
 
     def end(self, outcome: str, expected: frozenset[int], timeout: float) -> int:
         """Tell all gates that the job is over; how many know it.
@@ -98,10 +113,10 @@ class GridFleet:
 
 
 def to_records(question: Question) -> RecordDict:
-    """The message's content. One record dict serves all receivers: its objects are pushed once."""
+    """The message's content."""
     content = RecordDict()
     if question.arrays is not None:
-        content["arrays"] = ArrayRecord({name: Array(array) for name, array in question.arrays.items()})
+        content[question.record] = ArrayRecord({name: Array(array) for name, array in question.arrays.items()})
     for name, config in question.configs.items():
         content[name] = ConfigRecord(dict(config))
     if not question.configs and question.arrays is None:
