@@ -1,4 +1,4 @@
-"""The server's checkpoint: all that a new run needs to go on, in one file. The aggregator saves it, the launcher loads.
+"""The server's checkpoint: all that a new run needs to go on, in one file. The aggregator saves it and loads it.
 
 Layout: magic, sha256 of the rest, then safetensors (arrays `model/…` and `strategy/…`, the rest as JSON metadata).
 The previous good file stays beside it as `NAME.previous`.
@@ -10,9 +10,10 @@ CheckpointError
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
@@ -22,11 +23,13 @@ from hanse.runtime.aggregation.files import UnsupportedDtypeError, safetensors_b
 from hanse.runtime.durable import replace_file, sync_directory
 
 _MAGIC: Final = b"HANSECP1"
-_HEAD: Final = len(_MAGIC) + 32
+_DIGEST: Final = 32
 _REST: Final = ("job_uid", "round", "history", "random_state", "statistics", "model_metadata", "contributed")
 _MODEL: Final = "model/"
 _STRATEGY: Final = "strategy/"
 _ORDER: Final = "order"
+
+T = TypeVar("T")
 
 
 class CheckpointError(Exception):
@@ -70,21 +73,27 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     }
     try:
         payload = safetensors_bytes(arrays, {"checkpoint": json.dumps(rest)})
-        replace_file(path, _MAGIC + hashlib.sha256(payload).digest() + payload, keep=previous(path))
+        replace_file(path, framed(_MAGIC, payload), keep=previous(path))
     except (OSError, TypeError, UnsupportedDtypeError) as error:
         raise CheckpointError(f"checkpoint of round {checkpoint.round} was not saved: {error}") from error
 
 
 def load(path: Path) -> Checkpoint:
-    """The newest whole checkpoint: `path`, or the previous one when `path` is damaged or missing.
+    """The newest whole checkpoint, see `newest`. Raises CheckpointMissing and CheckpointCorrupt."""
+    return newest(path, _read)
+
+
+def newest(path: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of `path`, or of the previous file when `path` is damaged or missing.
 
     A damaged file is moved to `NAME.corrupt`, so that the next save does not put it in the place of the good one.
-    Raises CheckpointMissing and CheckpointCorrupt.
+    `read` raises OSError, ValueError, KeyError or TypeError for a damaged one. Raises CheckpointMissing and
+    CheckpointCorrupt.
     """
     damaged: list[str] = []
     for candidate in (path, previous(path)):
         try:
-            return _read(candidate)
+            return read(candidate)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -97,18 +106,28 @@ def load(path: Path) -> Checkpoint:
     raise CheckpointMissing(f"no checkpoint at {path.name}")
 
 
+def framed(magic: bytes, payload: bytes) -> bytes:
+    """The file's content: magic, sha256 of the payload, payload."""
+    return magic + hashlib.sha256(payload).digest() + payload
+
+
+def unframed(magic: bytes, content: bytes) -> bytes:
+    """The payload of what `framed` made. Raises ValueError when it is anything else."""
+    if content[: len(magic)] != magic:
+        raise ValueError("not a checkpoint")
+    head = len(magic) + _DIGEST
+    if hashlib.sha256(payload := content[head:]).digest() != content[len(magic) : head]:
+        raise ValueError("truncated or changed: the checksum does not match")
+    return payload
+
+
 def previous(path: Path) -> Path:
     """Where the checkpoint before the newest one is."""
     return path.with_name(f"{path.name}.previous")
 
 
 def _read(path: Path) -> Checkpoint:
-    content = path.read_bytes()
-    if content[: len(_MAGIC)] != _MAGIC:
-        raise ValueError("not a checkpoint")
-    payload = content[_HEAD:]
-    if hashlib.sha256(payload).digest() != content[len(_MAGIC) : _HEAD]:
-        raise ValueError("truncated or changed: the checksum does not match")
+    payload = unframed(_MAGIC, path.read_bytes())
     arrays: Arrays = load_safetensors(payload)
     length = int.from_bytes(payload[:8], "little")
     rest = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["checkpoint"])
