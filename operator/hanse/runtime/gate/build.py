@@ -14,6 +14,7 @@ from hanse.pki import identity
 from hanse.runtime.aggregation import AggregationError
 from hanse.runtime.codec import CodecError, Layout
 from hanse.runtime.gate.certify import Bound, Certifier
+from hanse.runtime.gate.counted import Counted
 from hanse.runtime.gate.histograms import Histograms, evaluation_histograms, statistics_histograms
 from hanse.runtime.gate.initial import Arrays, NoInitialModel, check_unit, read_initial
 from hanse.runtime.gate.layers import LocalLayers
@@ -57,6 +58,7 @@ def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
     shared = frozenset(layout.names)
     statistics, evaluation = _statistics(config, plan, records), _evaluation(plan, records)
     account = _Account(config, plan, paths)
+    releases = Releases(plan, account.open, Outbox(paths.state / "outbox"), plan_hash=config.plan_hash)
     models = _models(config, plan, paths.state, layout, model)
     return Parts(
         plan=plan,
@@ -65,13 +67,11 @@ def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
         layout=layout,
         model=model,
         updates=updates,
-        statistics=statistics,
-        evaluation=evaluation,
-        releases=Releases(plan, account.open, Outbox(paths.state / "outbox"), plan_hash=config.plan_hash),
+        counted=Counted(plan, max(records, 1), statistics, evaluation, releases, ReleaseNoise),
+        releases=releases,
         models=models,
         layers=LocalLayers(paths.state, lambda name: name not in shared),
         questions=Questions(paths.state, plan.max_attempts + SPARE),
-        noise=ReleaseNoise,
         certifier=_certifier(config, plan, paths, account, _Bounds(updates, statistics, evaluation, plan), models),
     )
 

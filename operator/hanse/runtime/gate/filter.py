@@ -45,9 +45,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Forward:
-    """The trainer is to answer; `arrays` take the place of the model's arrays of those names."""
+    """The trainer is to answer; `arrays` take the place of the model's arrays of those names.
+
+    `records` take the place of whole records, or stand beside those that the server has sent.
+    """
 
     arrays: Mapping[str, ArrayView] = field(default_factory=dict)
+    records: Content = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ their noise; counts are the owner's declared ones. Neither a loss nor the size o
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,9 +18,9 @@ from hanse.runtime.codec.layout import Layout, Vector
 from hanse.runtime.gate.certify import Certifier
 from hanse.runtime.gate.checks import Planned, check_reply
 from hanse.runtime.gate.content import ArrayView, Content, RecordKind, RecordView
+from hanse.runtime.gate.counted import Counted
 from hanse.runtime.gate.filter import ARRAYS, NUM_EXAMPLES, Asked, Forward, Ready
 from hanse.runtime.gate.histograms import RECORD as HISTOGRAMS
-from hanse.runtime.gate.histograms import Histograms, Noise
 from hanse.runtime.gate.layers import LocalLayers
 from hanse.runtime.gate.models import Models
 from hanse.runtime.gate.npy import read_array, view_of
@@ -58,13 +57,11 @@ class Parts:
     layout: Layout
     model: dict[str, NDArray[Any]]
     updates: Updates
-    statistics: Histograms | None
-    evaluation: Histograms | None
+    counted: Counted
     releases: Releases
     models: Models
     layers: LocalLayers
     questions: Questions
-    noise: Callable[[], Noise]
     certifier: Certifier | None = None
 
 
@@ -97,10 +94,10 @@ class PrivateFilter:
         if asked.kind == INITIAL:
             return Ready(self._parts.initial)
         question = self._question(asked)
-        payload = self._parts.releases.again(question.kind, question.number, question.digest)
-        if payload is not None:
+        stored = self._parts.releases.again(question.kind, question.number, question.digest)
+        if stored is not None:
             log.info("%s of round %d leaves again, with the same noise", question.kind.value, question.number)
-            return Ready(self._content(question.kind, payload))
+            return Ready(self._content(question.kind, stored.payload))
         self._parts.questions.ask(question.kind, question.number)
         self._open = question
         return Forward() if question.model is None else Forward(self._unshared())
@@ -114,7 +111,7 @@ class PrivateFilter:
         if question.kind is ReleaseKind.TRAIN:
             payload = self._train(question, reply[ARRAYS])
         else:
-            payload = self._count(question, reply[HISTOGRAMS])
+            payload = self._parts.counted.release(question.kind, question.number, question.digest, reply[HISTOGRAMS])
         if question.model is not None:
             self._parts.models.accept(question.version, question.model, question.digest)
         return self._content(question.kind, payload)
@@ -177,7 +174,7 @@ class PrivateFilter:
     def _planned(self, kind: ReleaseKind) -> Planned:
         if kind is ReleaseKind.TRAIN:
             return {n: (a.shape, self._dtypes(n, str(a.dtype))) for n, a in self._parts.model.items()}
-        return self._histograms(kind).planned
+        return self._parts.counted.planned(kind)
 
     def _dtypes(self, name: str, dtype: str) -> frozenset[str]:
         """A sum of gradients may be more precise than the model."""
@@ -197,47 +194,20 @@ class PrivateFilter:
         def make(slot: Slot) -> bytes:
             return updates.encode(update, slot)
 
-        payload = self._parts.releases.release(question.kind, question.number, question.digest, make)
+        payload = self._parts.releases.release(question.kind, question.number, question.digest, make).payload
         updates.commit()
         if self._plan.unit == "Silo":
             self._parts.layers.keep(record.arrays)
         return payload
 
-    def _count(self, question: _Question, record: RecordView) -> bytes:
-        histograms = self._histograms(question.kind)
-        counts = {name: read_array(name, array).astype(np.int64) for name, array in record.arrays.items()}
-        multiplier = self._multiplier(question.kind)
-
-        def make(_: Slot) -> bytes:
-            return histograms.release(counts, multiplier, self._parts.noise())
-
-        return self._parts.releases.release(question.kind, question.number, question.digest, make)
-
-    def _multiplier(self, kind: ReleaseKind) -> float:
-        plan = self._plan.statistics if kind is ReleaseKind.STATISTICS else self._plan.evaluation
-        if plan is None:
-            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"the plan has no {kind.value}")
-        return float(plan.noise_multiplier)
-
-    def _histograms(self, kind: ReleaseKind) -> Histograms:
-        found = self._parts.statistics if kind is ReleaseKind.STATISTICS else self._parts.evaluation
-        if found is None:
-            raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"the plan has no {kind.value}")
-        return found
-
     def _content(self, kind: ReleaseKind, payload: bytes) -> Content:
         """A release as records: the same names, shapes and sizes every time."""
+        if kind is not ReleaseKind.TRAIN:
+            return self._parts.counted.content(kind, payload)
         metrics = RecordView(RecordKind.METRICS, values={NUM_EXAMPLES: self._parts.records})
-        if kind is ReleaseKind.TRAIN:
-            return update_record(payload) | {"metrics": metrics}
-        counts = self._histograms(kind).unpack(payload)
-        return {HISTOGRAMS: _arrays({n: view_of(a) for n, a in counts.items()}), "metrics": metrics}
+        return update_record(payload) | {"metrics": metrics}
 
 
 def update_record(payload: bytes) -> dict[str, RecordView]:
     """The bytes of an update as the one array that the server decodes."""
-    return {UPDATE: _arrays({GRID: view_of(np.frombuffer(payload, np.uint8))})}
-
-
-def _arrays(arrays: dict[str, ArrayView]) -> RecordView:
-    return RecordView(RecordKind.ARRAYS, arrays=arrays)
+    return {UPDATE: RecordView(RecordKind.ARRAYS, arrays={GRID: view_of(np.frombuffer(payload, np.uint8))})}

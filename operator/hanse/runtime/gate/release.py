@@ -61,8 +61,8 @@ class Releases:
         self._lease: Lease | None = None
         self._closed = False
 
-    def again(self, kind: ReleaseKind, number: int, question: str) -> bytes | None:
-        """The bytes that answered this `question` before; None when a fresh release is possible.
+    def again(self, kind: ReleaseKind, number: int, question: str) -> Stored | None:
+        """What answered this `question` before; None when a fresh release is possible.
 
         Raises Refused when there is neither.
         """
@@ -71,12 +71,12 @@ class Releases:
             paid, stored = with_ledger.get(slot), self._outbox.get(slot)
             if stored is not None and stored.question == asked and paid in (None, stored.digest):
                 self._charge(stored)  # again: it costs nothing, and the first time it may not have arrived
-                return stored.payload
+                return stored
             if paid is None:
                 return None
         raise Refused(ReplyCode.ALREADY_RELEASED, f"{kind.value} of round {number} has no attempt left")
 
-    def release(self, kind: ReleaseKind, number: int, question: str, make: Callable[[Slot], bytes]) -> bytes:
+    def release(self, kind: ReleaseKind, number: int, question: str, make: Callable[[Slot], bytes]) -> Stored:
         """Make, store and pay for the bytes of a fresh attempt; on return they may leave. Raises Refused."""
         paid = self._paid()
         slot = next((s for s in self._slots(kind, number) if s not in paid), None)
@@ -86,7 +86,13 @@ class Releases:
         self._outbox.put(stored)
         self._charge(stored)
         self._outbox.trim(self._kept_bytes, slot)
-        return stored.payload
+        return stored
+
+    def lost(self, kind: ReleaseKind, number: int) -> bool:
+        """Whether a release was paid for whose bytes this gate does not have: a gate before it made them."""
+        paid = self._paid()
+        stored = ((slot, self._outbox.get(slot)) for slot in self._slots(kind, number) if slot in paid)
+        return any(kept is None or kept.digest != paid[slot] for slot, kept in stored)
 
     @property
     def held(self) -> bool:
