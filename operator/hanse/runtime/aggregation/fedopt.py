@@ -17,7 +17,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hanse.runtime.aggregation.arrays import AggregationError, Arrays, Update, is_float, like, weighted_mean
+from hanse.runtime.aggregation.arrays import (
+    AggregationError,
+    Arrays,
+    NonFiniteError,
+    Update,
+    is_float,
+    like,
+    weighted_mean,
+)
 
 _FIRST: Final = "m/"
 _SECOND: Final = "v/"
@@ -72,7 +80,11 @@ class _FedOpt(ABC):
             delta = np.asarray(mean[name] - start)
             zero = np.zeros_like(delta)
             first[name] = np.asarray(beta1 * self._first.get(name, zero) + (1 - beta1) * delta)
-            second[name] = self._next_second(self._second.get(name, zero), delta * delta)
+            with np.errstate(over="ignore"):  # reported below, by name
+                second[name] = self._next_second(self._second.get(name, zero), delta * delta)
+            if not np.isfinite(second[name]).all():
+                # It would stop this entry for good.
+                raise NonFiniteError(f"the second moment of array {name} is not finite")
             values[name] = start + rate * first[name] / (np.sqrt(second[name]) + self._parameters.tau)
         result = like(current, values)
         # Only now: a round that failed above leaves the moments as they were.

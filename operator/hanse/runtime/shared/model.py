@@ -142,7 +142,8 @@ class SharedModel:
         """The model after round `number`; nothing changes here until `commit`.
 
         `mean` is float64 of shape (layout.size,): the mean difference to the committed model, or, with `rate` (unit
-        Record), the mean gradient, of which one step of that rate is made. Raises NotNextError and AggregationError.
+        Record), the mean gradient, of which one step of that rate is made. Raises SharedModelError and
+        AggregationError.
         """
         before, rules = self._committed, self._rules
         if not before.round < number <= rules.rounds:
@@ -150,6 +151,8 @@ class SharedModel:
         by = frozenset(contributors)
         if not by or not by <= rules.members:
             raise SharedModelError("the contributors are not participants of this job")
+        if mean.shape != (rules.layout.size,) or mean.dtype != np.float64:
+            raise SharedModelError(f"a mean of shape {mean.shape} is not one of {rules.layout.size} parameters")
         if not np.isfinite(mean).all():
             raise NonFiniteError(f"the mean of round {number} is not finite")
         delta = mean if rate is None else mean * -rate
