@@ -29,7 +29,7 @@ class CertifiedEpsilon(ApiModel):
     delta: PositiveDecimal
     unit: Unit
     adjacency: Adjacency
-    adversaries: list[Adversary] = Field(min_length=1, max_length=3)
+    adversaries: list[Adversary] = Field(min_length=1, max_length=4)
     accountant: Literal["RDP"]
 
 
@@ -40,10 +40,12 @@ class CertifiedRelease(ApiModel):
     digest: Digest
     at: datetime
     values: int = Field(ge=1, description="Noised integers in it.")
-    noise: PositiveDecimal = Field(description="Standard deviation of each one's noise, in grid steps or counts.")
+    noise: PositiveDecimal = Field(
+        description="Standard deviation of the noise that this gate added to each, in grid steps or counts."
+    )
     enforced_multiplier: PositiveDecimal | None = Field(
         default=None,
-        description="Record only: noise over the largest L2 distance of any two values that the gate could release.",
+        description="Record only: this gate's noise over the largest L2 distance of any two values that it could release.",
     )
 
 

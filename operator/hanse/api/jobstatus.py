@@ -84,7 +84,7 @@ class ParticipantStatus(ApiModel):
 class AdversaryEpsilon(ApiModel):
     """What one adversary may have learnt so far: the most that any participant spent."""
 
-    adversary: Adversary = Field(description="Outsiders, OneParticipant or ServerAndOne.")
+    adversary: Adversary = Field(description="Outsiders, OneParticipant, CollusionThreshold or ServerAndOne.")
     spent: PositiveDecimal = Field(description="Epsilon of what was released, at delta.")
 
 
@@ -106,7 +106,7 @@ class JobPrivacy(ApiModel):
     asked: PositiveDecimal = Field(description="Epsilon of the whole job, at delta.")
     delta: PositiveDecimal = Field(description="Failure probability.")
     epsilon: list[AdversaryEpsilon] = Field(
-        default_factory=list, max_length=3, description="Spent so far, against each adversary."
+        default_factory=list, max_length=4, description="Spent so far, against each adversary."
     )
     plan: PrivacyPlan = Field(description="Resolved at the start; each participant's has its own expectedBatch.")
     owners: dict[ShortName, OwnerPrivacy] = Field(

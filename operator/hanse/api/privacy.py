@@ -23,12 +23,16 @@ MAX_EPSILON: Final = "1000.0"
 #: Above it a mechanism that publishes one record in a hundred would count as private.
 MAX_DELTA: Final = "0.01"
 ACCOUNTANT: Final = "RDP"
+#: Shares of distributed noise in one sum: as many as participants of the largest engine.
+MAX_SHARES: Final = 1024
 
 Unit = Literal["Record", "Silo"]
-Mechanism = Literal["Local"]
+Mechanism = Literal["Local", "Distributed"]
 Adjacency = Literal["AddRemove", "Replace"]
-#: Against whom an epsilon counts. With mechanism Local each of them sees every share alone: one epsilon for all.
-Adversary = Literal["Outsiders", "OneParticipant", "ServerAndOne"]
+#: Against whom an epsilon counts. With mechanism Local each of them sees every share alone: one epsilon for all. With
+#: Distributed (`hanse.dp.shares`): who sees the models; one participant; collusionThreshold participants together; the
+#: server together with any one participant, who holds the job's key.
+Adversary = Literal["Outsiders", "OneParticipant", "CollusionThreshold", "ServerAndOne"]
 ScheduleKind = Literal["Constant", "Linear", "Geometric", "List"]
 
 SLOT_PATTERN: Final = r"^(Train|Statistics|Evaluate)-[0-9]{1,4}-[0-9]{1,2}$"
@@ -189,7 +193,9 @@ class DifferentialPrivacy(ApiModel):
         description="Whose data is hidden: Record, one record more or less; Silo, one participant's whole data."
     )
     mechanism: Mechanism = Field(
-        default="Local", description="Local: each gate adds the whole noise to its own share, which the server sees."
+        default="Local",
+        description="Local: each gate adds the whole noise to its own update. Distributed: a share of it, so that the "
+        "sum of a quorum has the whole noise; needs encryption.",
     )
     epsilon: PositiveDecimal | None = Field(
         default=None, description="Bound for all that the job releases; the noise is computed from it."
@@ -247,6 +253,12 @@ class PrivacyPlan(ApiModel):
 
     unit: Unit = Field(description="Whose data is hidden.")
     mechanism: Mechanism = Field(default="Local", description="Who adds the noise.")
+    quorum: int | None = Field(
+        default=None, ge=2, le=MAX_SHARES, description="Distributed only: updates that every sum has at least."
+    )
+    collusion_threshold: int | None = Field(
+        default=None, ge=0, description="Distributed only: participants who may pool what they know."
+    )
     adjacency: Adjacency = Field(description="AddRemove (unit Record) or Replace (unit Silo).")
     adversary: Adversary = Field(default="ServerAndOne", description="Against whom the owner's budget is charged.")
     epsilon: PositiveDecimal = Field(description="Bound for all releases of the plan, at delta (RDP).")
@@ -260,7 +272,8 @@ class PrivacyPlan(ApiModel):
     noise_multipliers: list[PositiveDecimal] = Field(
         min_length=1,
         max_length=MAX_PRIVATE_ROUNDS,
-        description="Noise over the L2 sensitivity on the integer grid, for each round.",
+        description="Noise over the L2 sensitivity on the integer grid, for each round; Distributed: of all shares "
+        "that collusionThreshold participants do not know.",
     )
     statistics: StatisticsPlan | None = Field(default=None, description="The one release of statistics.")
     evaluation: EvaluationPlan | None = Field(default=None, description="Releases of evaluation metrics.")
@@ -269,6 +282,13 @@ class PrivacyPlan(ApiModel):
     def rounds(self) -> int:
         """Rounds that are paid for."""
         return len(self.noise_multipliers)
+
+    @property
+    def shares(self) -> int | None:
+        """Distributed: how many shares of the noise make up `noise_multipliers`: quorum - collusionThreshold."""
+        if self.quorum is None or self.collusion_threshold is None:
+            return None
+        return self.quorum - self.collusion_threshold
 
     def for_owner(self, records: int | None, adversary: Adversary) -> "PrivacyPlan":
         """The plan for an owner of so many records: the noise is the same, the expected batch is its own."""

@@ -18,12 +18,14 @@ from hanse.dp.errors import (
     UnknownRelease,
     Unreachable,
 )
-from hanse.dp.plan import check_units, plan_rdp, release_rdp, spent_rdp
+from hanse.dp.plan import check_units, epsilons, plan_rdp, release_rdp, spent_rdp
 from hanse.dp.rdp import ORDERS, SAMPLER_SHARE, ZERO, Rdp, compose, epsilon, fits, parse, times
 from hanse.dp.reference import pld_epsilon
 from hanse.dp.resolve import resolve
+from hanse.dp.shares import MIN_SHARE_STEPS, unknown_shares
 
 __all__ = [
+    "MIN_SHARE_STEPS",
     "ORDERS",
     "SAMPLER_SHARE",
     "ZERO",
@@ -40,6 +42,7 @@ __all__ = [
     "compose",
     "enforced_epsilon",
     "epsilon",
+    "epsilons",
     "fits",
     "left_epsilon",
     "parse",
@@ -49,4 +52,5 @@ __all__ = [
     "resolve",
     "spent_rdp",
     "times",
+    "unknown_shares",
 ]

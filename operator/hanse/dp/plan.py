@@ -2,23 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import get_args
 
-from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot, Unit
+from hanse.api.privacy import Adversary, PrivacyPlan, ReleaseKind, Slot, Unit
 from hanse.dp.errors import UnitsDiffer, UnknownRelease
-from hanse.dp.rdp import Rdp, gaussian, subsampled_gaussian, weighted
+from hanse.dp.rdp import Rdp, compose, epsilon, gaussian, subsampled_gaussian, weighted
+from hanse.dp.shares import multiplier_factor, sum_term, unknown_shares
 
 
-def release_rdp(plan: PrivacyPlan, kind: ReleaseKind, number: int) -> Rdp:
-    """Cost of one release of `kind` in round `number` (statistics: 0). Raises UnknownRelease if the plan has none."""
+def release_rdp(plan: PrivacyPlan, kind: ReleaseKind, number: int, adversary: Adversary | None = None) -> Rdp:
+    """Cost of one release of `kind` in round `number` (statistics: 0) against `adversary` (None: the plan's).
+
+    Histograms carry the whole noise of each gate, whatever the mechanism. Raises UnknownRelease if the plan has none.
+    """
     if not plan.allows(Slot(kind, number, 1)):
         raise UnknownRelease(f"the plan has no release {kind.value} in round {number}")
     if kind is ReleaseKind.TRAIN:
-        noise = float(plan.noise_multipliers[number - 1])
-        if plan.unit == "Record" and plan.sample_rate is not None:
-            return subsampled_gaussian(float(plan.sample_rate), noise)
-        if plan.unit == "Silo" and plan.sample_rate is None:
-            return gaussian(noise)
-        raise UnknownRelease(f"unit {plan.unit} with sample rate {plan.sample_rate} is no known mechanism")
+        against = adversary or plan.adversary
+        noise = float(plan.noise_multipliers[number - 1]) * multiplier_factor(plan, against)
+        return compose(_trained(plan, noise), sum_term(unknown_shares(plan, against)))
     if kind is ReleaseKind.STATISTICS and plan.statistics is not None:
         return gaussian(float(plan.statistics.noise_multiplier))
     if kind is ReleaseKind.EVALUATE and plan.evaluation is not None:
@@ -26,21 +28,57 @@ def release_rdp(plan: PrivacyPlan, kind: ReleaseKind, number: int) -> Rdp:
     raise UnknownRelease(f"{kind.value} is no known release")
 
 
-def spent_rdp(plan: PrivacyPlan, releases: Iterable[Slot]) -> Rdp:
-    """Cost of the releases that were made. Raises UnknownRelease for one that the plan does not pay, or made twice."""
+def _trained(plan: PrivacyPlan, noise: float) -> Rdp:
+    if plan.unit == "Record" and plan.sample_rate is not None:
+        return subsampled_gaussian(float(plan.sample_rate), noise)
+    if plan.unit == "Silo" and plan.sample_rate is None:
+        return gaussian(noise)
+    raise UnknownRelease(f"unit {plan.unit} with sample rate {plan.sample_rate} is no known mechanism")
+
+
+def spent_rdp(plan: PrivacyPlan, releases: Iterable[Slot], adversary: Adversary | None = None) -> Rdp:
+    """Cost of the releases that were made, against `adversary` (None: the plan's, which is charged).
+
+    Raises UnknownRelease for one that the plan does not pay, or made twice.
+    """
     made = list(releases)
     if len(set(made)) != len(made):
         raise UnknownRelease("one slot is listed twice")
     if outside := [slot.key for slot in made if not plan.allows(slot)]:
         raise UnknownRelease(f"the plan does not pay for {', '.join(sorted(outside)[:3])}")
-    rounds = Counter((slot.kind, slot.round) for slot in made)
-    return weighted((release_rdp(plan, *key), count) for key, count in rounds.items())
+    # Rounds of one noise cost the same: hundreds of them are one computation.
+    noises = Counter((slot.kind, _noise(plan, slot)) for slot in made)
+    first = {(slot.kind, _noise(plan, slot)): slot for slot in reversed(made)}
+    return weighted(
+        (release_rdp(plan, first[key].kind, first[key].round, adversary), count) for key, count in noises.items()
+    )
 
 
-def plan_rdp(plan: PrivacyPlan, rounds: int | None = None) -> Rdp:
+def _noise(plan: PrivacyPlan, slot: Slot) -> str:
+    """What tells the costs of two releases of one kind apart."""
+    return plan.noise_multipliers[slot.round - 1] if slot.kind is ReleaseKind.TRAIN else ""
+
+
+def plan_rdp(plan: PrivacyPlan, rounds: int | None = None, adversary: Adversary | None = None) -> Rdp:
     """Worst case of the first `rounds` rounds (all): every attempt of every release that the plan pays for."""
     last = plan.rounds if rounds is None else rounds
-    return spent_rdp(plan, (slot for slot in plan.slots() if slot.round <= last))
+    return spent_rdp(plan, (slot for slot in plan.slots() if slot.round <= last), adversary)
+
+
+def epsilons(plan: PrivacyPlan, releases: Iterable[Slot]) -> dict[Adversary, float]:
+    """Epsilon of the releases at the plan's delta against each adversary; raises as `spent_rdp` does.
+
+    With mechanism Local it is one number: each of them sees every update alone.
+    """
+    made, delta = list(releases), float(plan.delta)
+    by_shares: dict[int, float] = {}
+    found: dict[Adversary, float] = {}
+    for adversary in get_args(Adversary):
+        shares = unknown_shares(plan, adversary)
+        if shares not in by_shares:
+            by_shares[shares] = epsilon(spent_rdp(plan, made, adversary), delta)
+        found[adversary] = by_shares[shares]
+    return found
 
 
 def check_units(job: Unit, budget: Unit) -> None:

@@ -18,12 +18,14 @@ Sampler for Lattices", Theorem 3.1; the cost is s1 instead of s: 2e-6 of the noi
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from itertools import product
+from typing import TYPE_CHECKING, Final, get_args
 
-from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
+from hanse.api.privacy import Adversary, PrivacyPlan, ReleaseKind, Slot
 from hanse.dp.errors import AccountantsDisagree, TooCoarse, UnknownRelease
 from hanse.dp.plan import release_rdp
 from hanse.dp.rdp import ORDERS, SAMPLER_SHARE, Rdp
+from hanse.dp.shares import tau, unknown_shares
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
@@ -47,21 +49,31 @@ def check(plan: PrivacyPlan) -> None:
     rounds = {float(noise): number for number, noise in enumerate(plan.noise_multipliers, start=1)}
     noises = sorted(rounds)
     stride = max(1, math.ceil(len(noises) / _COMPARED))
-    for noise in {*noises[::stride], noises[-1]}:
+    # One of each group that sees the same noise: with mechanism Local all do.
+    adversaries = {unknown_shares(plan, each): each for each in get_args(Adversary)}.values()
+    for noise, adversary in product({*noises[::stride], noises[-1]}, adversaries):
         slot = Slot(ReleaseKind.TRAIN, rounds[noise], 1)
-        ours, theirs = release_rdp(plan, slot.kind, slot.round), event_rdp(release_event(plan, slot))
+        ours = release_rdp(plan, slot.kind, slot.round, adversary)
+        theirs = event_rdp(release_event(plan, slot, adversary=adversary))
         if any(not abs(a - b) <= _AGREE * max(a, b) + 1e-14 for a, b in zip(ours, theirs, strict=True)):
             raise AccountantsDisagree(f"dp-accounting gives another loss at noise multiplier {noise:g}: nothing starts")
 
 
-def release_event(plan: PrivacyPlan, slot: Slot, shrink: float = 1.0) -> "DpEvent":
-    """dp-accounting's event for one release, with the noise times `shrink`. Raises UnknownRelease."""
+def release_event(plan: PrivacyPlan, slot: Slot, shrink: float = 1.0, adversary: Adversary | None = None) -> "DpEvent":
+    """dp-accounting's event for one release, with the noise times `shrink`, against `adversary` (None: the plan's).
+
+    A sum of shares stands as one Gaussian of their variance; `hanse.dp.shares` bounds the difference.
+    Raises UnknownRelease.
+    """
     from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 
     if not plan.allows(slot):
         raise UnknownRelease(f"the plan does not pay for {slot.key}")
     if slot.kind is ReleaseKind.TRAIN:
-        event = GaussianDpEvent(float(plan.noise_multipliers[slot.round - 1]) * shrink)
+        # Not by `multiplier_factor`: this is the second computation of it.
+        whole = float(plan.noise_multipliers[slot.round - 1])
+        variance = whole**2 / (plan.shares or 1) * unknown_shares(plan, adversary or plan.adversary)
+        event = GaussianDpEvent(math.sqrt(variance) * shrink)
         return event if plan.sample_rate is None else PoissonSampledDpEvent(float(plan.sample_rate), event)
     part = plan.statistics if slot.kind is ReleaseKind.STATISTICS else plan.evaluation
     if part is None:
@@ -82,22 +94,25 @@ def event_rdp(event: "DpEvent") -> Rdp:
     return tuple(float(value) for value in accountant.rdp)
 
 
-def pld_epsilon(plan: PrivacyPlan, releases: Iterable[Slot], grid_sigma: float, values: int) -> float:
+def pld_epsilon(
+    plan: PrivacyPlan, releases: Iterable[Slot], grid_sigma: float, values: int, adversary: Adversary | None = None
+) -> float:
     """Epsilon of the releases at the plan's delta by privacy loss distributions: an upper bound, tighter than RDP.
 
-    `grid_sigma` is the smallest deviation of the noise in grid steps (histograms: counts) over all the releases,
-    `values` the number of integers in all of them. For people; nothing is charged by it. Some seconds of CPU for a
-    long schedule. Raises TooCoarse below 4 grid steps, UnknownRelease.
+    `grid_sigma` is the smallest deviation of one gate's noise in grid steps (histograms: counts) over all the releases,
+    `values` the number of integers in all of them, `adversary` as in `release_event`. For people; nothing is charged by
+    it. Some seconds of CPU for a long schedule. Raises TooCoarse below 4 grid steps, UnknownRelease.
     """
     from dp_accounting.pld import PLDAccountant
 
     if grid_sigma < MIN_GRID_SIGMA:
         raise TooCoarse(f"noise of {grid_sigma:g} grid steps has no PLD bound: it needs {MIN_GRID_SIGMA:g}")
     shrink = math.sqrt(1 - (ROUNDING / grid_sigma) ** 2)
-    factor = 3 * _H * values
+    # A sum of shares has more noise than one and is, up to `tau` in each integer, the discrete Gaussian of that much.
+    factor = (3 * _H + tau(unknown_shares(plan, adversary or plan.adversary))) * values
     # Also for unit Silo: with REPLACE_ONE it doubles a sensitivity that our multipliers have already (known-issues.md).
     accountant = PLDAccountant()
-    for event, count in Counter(release_event(plan, slot, shrink) for slot in _once(releases)).items():
+    for event, count in Counter(release_event(plan, slot, shrink, adversary) for slot in _once(releases)).items():
         accountant.compose(event, count)
     kept = float(plan.delta) * (1 - SAMPLER_SHARE) * math.exp(-factor)
     return float(accountant.get_epsilon(kept)) + 2 * factor

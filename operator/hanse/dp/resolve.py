@@ -26,33 +26,46 @@ from hanse.dp.plan import plan_rdp, spent_rdp
 from hanse.dp.rdp import Rdp, compose, epsilon, gaussian, subsampled_gaussian, weighted
 from hanse.dp.reference import check
 from hanse.dp.schedule import factors
+from hanse.dp.shares import sum_term, unknown_shares
 
 
 def resolve(
-    spec: DifferentialPrivacy, rounds: int, records: int | None, adversary: Adversary = "ServerAndOne"
+    spec: DifferentialPrivacy,
+    rounds: int,
+    records: int | None,
+    adversary: Adversary = "ServerAndOne",
+    *,
+    quorum: int | None = None,
+    collusion_threshold: int = 0,
 ) -> PrivacyPlan:
     """The plan of one participant with `records` records (needed for unit Record) over `rounds` rounds.
 
     Its epsilon is the one asked for, and epsilon(plan_rdp(plan), delta) is at most 1e-4 below it and never above it;
     or, if the noise was asked for, what that costs. The noise does not depend on `records`.
-    Raises AccountingError: BadSchedule, RecordsUnknown, Unreachable, AccountantsDisagree.
+    Mechanism Distributed needs the job's `quorum` (and `collusion_threshold`): then epsilon is against that many
+    colluding participants, the plan's loss `plan_rdp(plan, adversary="CollusionThreshold")`; what is charged, against
+    `adversary`, may be more.
+    Raises AccountingError: BadSchedule, RecordsUnknown, Unreachable, AccountantsDisagree, UnknownRelease (a quorum
+    below collusion_threshold + 2).
     """
     batch = _expected_batch(spec, records)
-    plan = _resolved(spec.model_dump_json(), rounds)
+    among = (quorum, collusion_threshold) if spec.mechanism == "Distributed" else (None, None)
+    plan = _resolved(spec.model_dump_json(), rounds, *among)
     own = {"adversary": adversary, "expected_batch": batch, "noise_multipliers": list(plan.noise_multipliers)}
     return plan.model_copy(update=own)
 
 
 @lru_cache(maxsize=64)
-def _resolved(spec_json: str, rounds: int) -> PrivacyPlan:
+def _resolved(spec_json: str, rounds: int, quorum: int | None, colluding: int | None) -> PrivacyPlan:
     """What is the same for all participants, and for every look at a job: a long schedule takes half a second."""
     spec = DifferentialPrivacy.model_validate_json(spec_json)
     relative = factors(spec.schedule, rounds)
-    draft = _draft(spec, relative)
+    draft = _draft(spec, relative).model_copy(update={"quorum": quorum, "collusion_threshold": colluding})
+    beyond = sum_term(unknown_shares(draft, "CollusionThreshold"))
     if spec.epsilon is None:
         scale = float(spec.noise_multiplier or 0)
         plan = _scaled(draft, relative, scale)
-        costs = epsilon(plan_rdp(plan), float(plan.delta))
+        costs = epsilon(plan_rdp(plan, adversary="CollusionThreshold"), float(plan.delta))
         if costs > float(MAX_EPSILON):
             raise Unreachable(f"noiseMultiplier {spec.noise_multiplier} gives epsilon {costs:.3g}: use more noise")
         plan = plan.model_copy(update={"epsilon": decimal_up(costs)})
@@ -61,7 +74,7 @@ def _resolved(spec_json: str, rounds: int) -> PrivacyPlan:
         noises = Counter(relative)
 
         def loss(scale: float) -> Rdp:
-            one = ((_training(draft, scale * factor), count) for factor, count in noises.items())
+            one = ((compose(_training(draft, scale * factor), beyond), count) for factor, count in noises.items())
             return compose(others, weighted((rdp, count * draft.max_attempts) for rdp, count in one))
 
         plan = _scaled(draft, relative, smallest_scale(loss, float(spec.epsilon), float(spec.delta)))

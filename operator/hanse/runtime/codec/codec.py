@@ -63,7 +63,7 @@ class Codec:
         Pure and cheap (no table is made), so a gate can try every round of a plan before it starts.
         """
         bits = (compression.quantization_bits if compression else None) or FULL_BITS
-        kept = _kept(compression, layout.size)
+        kept = kept_entries(compression, layout.size)
         feedback = compression is not None and compression.error_feedback
         if plan is None:
             return cls(layout, seed, None, bits, kept, feedback)
@@ -199,7 +199,8 @@ def attempt_of(message: NDArray[Any]) -> int:
     return int.from_bytes(message[:HEADER_BYTES].tobytes(), "little")
 
 
-def _kept(compression: Compression | None, size: int) -> int:
+def kept_entries(compression: Compression | None, size: int) -> int:
+    """How many entries of a vector of `size` are sent. Raises CodecError for more than masks can name."""
     if size > MAX_PARAMETERS:
         raise CodecError(f"{size} parameters are more than {MAX_PARAMETERS}")
     if compression is None or compression.sparsity is None:

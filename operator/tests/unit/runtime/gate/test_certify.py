@@ -79,7 +79,7 @@ def test_an_ended_job_leaves_a_certificate_that_can_be_checked(tmp_path: Path, p
     assert float(told["Released"].epsilon) >= spent
     assert float(told["Reserved"].epsilon) == pytest.approx(dp.epsilon(dp.plan_rdp(plan), 1e-5))
     assert ("Enforced" in told) == (plan.unit == "Record")
-    assert all(len(each.adversaries) == 3 and each.accountant == "RDP" for each in made.epsilons)
+    assert all(len(each.adversaries) == 4 and each.accountant == "RDP" for each in made.epsilons)
 
 
 def test_the_enforced_figure_is_about_a_whole_silo_and_large(tmp_path: Path) -> None:
