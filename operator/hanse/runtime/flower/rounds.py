@@ -3,12 +3,11 @@
 Called by `server_app` with the real fleet and clock, by the tests with fakes. Knows nothing of Flower.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from hanse.api.conditions import Reason
 from hanse.api.exitcodes import ExitCode
@@ -16,7 +15,6 @@ from hanse.api.paths import Paths
 from hanse.api.runconfig import RunConfig
 from hanse.runtime.aggregation import AggregationError, Arrays, Update, arrays_digest, build_strategy
 from hanse.runtime.aggregation.metrics import NUM_EXAMPLES, stop_rule, weighted_mean
-from hanse.runtime.aggregation.model import ModelFileError, write_model
 from hanse.runtime.flower.rounds_fleet import (
     EVALUATE,
     INITIAL,
@@ -29,33 +27,22 @@ from hanse.runtime.flower.rounds_fleet import (
     RunFailedError,
 )
 from hanse.runtime.flower.rounds_gather import Gathering
+from hanse.runtime.flower.rounds_model import model_about, written
 from hanse.runtime.flower.rounds_private import PrivateQuestions, metrics_of
 from hanse.runtime.flower.rounds_report import Reporter, round_record
 from hanse.runtime.flower.rounds_state import RunState, checkpoint_file
-from hanse.runtime.flower.rounds_updates import Intake, finite, metric_refusal, size
-from hanse.runtime.lost import read_lost
-
-#: What the app, its data or an exhausted budget cause: asking again with the same model brings the same.
-_APP_CAUSED: Final = frozenset(
-    {
-        Reason.APP_ERROR,
-        Reason.NON_FINITE_UPDATE,
-        Reason.NON_FINITE_METRIC,
-        Reason.UPDATE_MISMATCH,
-        Reason.DATASET_INVALID,
-        Reason.NOT_ALLOWED_IN_REPLY,
-        Reason.INITIAL_MODEL_MISMATCH,
-        Reason.STEP_TOO_LARGE,
-        Reason.ALREADY_RELEASED,
-        Reason.BUDGET_NOT_RESERVED,
-        Reason.BUDGET_EXHAUSTED,
-        Reason.BUDGET_DAMAGED,
-        Reason.DATASET_MOVED,
-    }
+from hanse.runtime.flower.rounds_updates import (
+    APP_CAUSED,
+    HOPELESS_REPEATS,
+    REPEAT_PAUSE_SECONDS,
+    Intake,
+    finite,
+    metric_refusal,
+    scalars,
+    size,
+    told_of,
 )
-#: So many repetitions in a row that fail for such causes alone end the job before startTimeoutSeconds are over.
-_HOPELESS_REPEATS: Final = 3
-_REPEAT_PAUSE_SECONDS: Final = 1.0
+from hanse.runtime.lost import read_lost
 
 
 @dataclass
@@ -152,7 +139,7 @@ class Federation:
                     self.gathering.enough()
                     return answer
                 self.reporter.reasons[index] = answer.failure
-                if answer.failure in _APP_CAUSED:
+                if answer.failure in APP_CAUSED:
                     hopeless.add(index)
                 if answer.failure == Reason.APP_ERROR:
                     raise RunFailedError(
@@ -160,7 +147,7 @@ class Federation:
                         'the ClientApp gave no initial model: register @app.query("initial") or name a serverApp',
                     )
             self.gathering.short("no initial model", self.gathering.everyone)
-            self.clock.sleep(_REPEAT_PAUSE_SECONDS)
+            self.clock.sleep(REPEAT_PAUSE_SECONDS)
 
     # -- a round
 
@@ -214,11 +201,11 @@ class Federation:
             else:
                 told = f"round {number} is repeated, {len(good)} updates"
             causes = set(failures.values())
-            hopeless = hopeless + 1 if len(present) >= self.config.quorum and causes <= _APP_CAUSED else 0
-            if hopeless >= _HOPELESS_REPEATS and self.config.on_dropout == "SkipRound":
-                raise RunFailedError(ExitCode.QUORUM_LOST, f"{told}: {_told(reasons)}")
+            hopeless = hopeless + 1 if len(present) >= self.config.quorum and causes <= APP_CAUSED else 0
+            if hopeless >= HOPELESS_REPEATS and self.config.on_dropout == "SkipRound":
+                raise RunFailedError(ExitCode.QUORUM_LOST, f"{told}: {told_of(reasons)}")
             self.gathering.short(told, self.gathering.everyone - frozenset(good))
-            self.clock.sleep(_REPEAT_PAUSE_SECONDS)
+            self.clock.sleep(REPEAT_PAUSE_SECONDS)
 
     def _evaluate(
         self, number: int, seed: int, present: list[int], arrays: Arrays, reasons: dict[str, str]
@@ -239,7 +226,7 @@ class Federation:
             reasons.setdefault(name, reason)
         if self.private is not None:
             return metrics_of(told)
-        return weighted_mean([(_scalars(a), int(a.metrics[NUM_EXAMPLES])) for a in told])
+        return weighted_mean([(scalars(a), int(a.metrics[NUM_EXAMPLES])) for a in told])
 
     def _config(self, number: int, seed: int) -> Config:
         return {"server-round": number, "round-seed": seed}
@@ -265,29 +252,6 @@ class Federation:
     # -- the end
 
     def _write_model(self) -> None:
-        metadata = {"hanse": self.state.model_metadata} if self.state.model_metadata else {}
-        metadata |= {"job": f"{self.config.job.namespace}/{self.config.job.name}", "app": self.config.client_app}
-        metadata["rounds"] = str(self.state.completed)
-        if self.state.statistics is not None:
-            # Whose feature list came first matters to late participants only, not to who predicts.
-            metadata["statistics"] = _json({k: v for k, v in self.state.statistics.items() if k != "participant"})
-        path = self.paths.output / self.config.output_path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            model = write_model(path, self.state.arrays, metadata, volume=self.paths.output)
-        except (OSError, ModelFileError) as error:
-            raise RunFailedError(ExitCode.OUTPUT_FAILED, str(error)) from error
-        self.reporter.model = model
-
-
-def _scalars(answer: Answer) -> dict[str, float]:
-    return {n: float(v) for n, v in answer.metrics.items() if isinstance(v, int | float)}
-
-
-def _told(reasons: dict[str, str]) -> str:
-    return ", ".join(f"{name} {reason}" for name, reason in list(reasons.items())[:5])
-
-
-def _json(value: dict[str, Any]) -> str:
-
-    return json.dumps(value, sort_keys=True)
+        state = self.state
+        about = model_about(self.config, state.model_metadata, state.statistics, state.completed)
+        self.reporter.model = written(self.config, self.paths, state.arrays, about)

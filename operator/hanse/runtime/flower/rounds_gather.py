@@ -24,6 +24,8 @@ class Gathering:
     reporter: Reporter
     #: Names of those who can contribute no more, as far as anybody says.
     lost: Callable[[], frozenset[str]] = frozenset
+    #: Who of those connected can take part; an encrypted job's gates must hold its key.
+    admit: Callable[[frozenset[int]], frozenset[int]] = lambda connected: connected
     vetted: set[int] = field(default_factory=set)
     #: Since when there is no quorum; None while there is one.
     short_since: float | None = None
@@ -67,7 +69,8 @@ class Gathering:
     def present(self, statistics: dict[str, Any] | None) -> list[int]:
         """Who can take part in a round that starts now: connected and vetted, at least the quorum."""
         while True:
-            found = self.connected()
+            connected = self.connected()
+            found = self.admit(connected)
             if statistics is not None:
                 self._vet(sorted(found - self.vetted), statistics)
                 found &= frozenset(self.vetted)
@@ -75,7 +78,8 @@ class Gathering:
                 self.drop(found)
             if len(found) >= self.config.quorum:
                 return sorted(found)
-            self.short(f"{len(found)} connected", self.everyone - found)
+            without_key = f", {len(found)} hold the key" if len(found) < len(connected) else ""
+            self.short(f"{len(connected)} connected{without_key}", self.everyone - found)
             self.clock.sleep(POLL_SECONDS)
 
     def drop(self, found: frozenset[int]) -> None:

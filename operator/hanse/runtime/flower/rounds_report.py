@@ -11,7 +11,7 @@ from typing import Any, Final
 from hanse.api.conditions import Reason
 from hanse.api.job import MAX_MISSING_NAMES, MAX_ROUND_HISTORY, RoundRecord
 from hanse.api.meta import clip_message
-from hanse.api.progress import ModelFile, ParticipantProgress, Phase, Progress
+from hanse.api.progress import EncryptionProgress, ModelFile, ParticipantProgress, Phase, Progress
 from hanse.api.runconfig import RunConfig
 
 Publish = Callable[[Progress], None]
@@ -33,6 +33,7 @@ class Reporter:
     rounds: list[RoundRecord] = field(default_factory=list)
     contributed: dict[str, int] = field(default_factory=dict)
     model: ModelFile | None = None
+    encryption: EncryptionProgress | None = None
     connected: frozenset[int] = frozenset()
     last_seen: dict[int, datetime.datetime] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Reporter:
             ],
             rounds=list(reversed(self.rounds[-MAX_ROUND_HISTORY:])),
             model=self.model,
+            encryption=self.encryption,
         )
 
     def _reason(self, index: int) -> str:

@@ -18,6 +18,27 @@ from hanse.runtime.flower.rounds_fleet import Answer
 
 #: The one array of a compressed or private update.
 GRID: Final = "grid"
+#: What the app, its data or an exhausted budget cause: asking again with the same model brings the same.
+APP_CAUSED: Final = frozenset(
+    {
+        Reason.APP_ERROR,
+        Reason.NON_FINITE_UPDATE,
+        Reason.NON_FINITE_METRIC,
+        Reason.UPDATE_MISMATCH,
+        Reason.DATASET_INVALID,
+        Reason.NOT_ALLOWED_IN_REPLY,
+        Reason.INITIAL_MODEL_MISMATCH,
+        Reason.STEP_TOO_LARGE,
+        Reason.ALREADY_RELEASED,
+        Reason.BUDGET_NOT_RESERVED,
+        Reason.BUDGET_EXHAUSTED,
+        Reason.BUDGET_DAMAGED,
+        Reason.DATASET_MOVED,
+    }
+)
+#: So many repetitions in a row that fail for such causes alone end the job before startTimeoutSeconds are over.
+HOPELESS_REPEATS: Final = 3
+REPEAT_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,3 +106,13 @@ def metric_refusal(answer: Answer) -> Reason | None:
     for value in answer.metrics.values():
         values.extend(value if isinstance(value, list) else [value])
     return None if np.isfinite(np.asarray(values, np.float64)).all() else Reason.NON_FINITE_METRIC
+
+
+def scalars(answer: Answer) -> dict[str, float]:
+    """The metrics of an answer that are single numbers."""
+    return {n: float(v) for n, v in answer.metrics.items() if isinstance(v, int | float)}
+
+
+def told_of(reasons: Mapping[str, str]) -> str:
+    """Reasons by name, for a person: the first five."""
+    return ", ".join(f"{name} {reason}" for name, reason in list(reasons.items())[:5])
