@@ -148,6 +148,9 @@ def check_contributions(
     owner: dict[str, str] = {}
     for one in contributions:
         check_contribution(one, roster=roster, round=round, fingerprint=fingerprint, base=base)
+        if one.epoch != contributions[0].epoch:
+            why = f"updates of {contributions[0].participant} and {one.participant} are of two epochs"
+            raise Refused(ReplyCode.KEY_REFUSED, why)
         if (other := owner.setdefault(one.digest, one.participant)) != one.participant:
             raise Refused(ReplyCode.SUM_REFUSED, f"{other} and {one.participant} send the same ciphertext")
     if len(contributions) < roster.plan.quorum:

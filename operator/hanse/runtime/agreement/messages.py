@@ -61,6 +61,8 @@ ARRAYS: Final = "arrays"
 STATEMENT_BYTES: Final = 1024
 #: Most participants of any job.
 MOST: Final = 1024
+#: Envelopes in one reply: the server asks a holder for groups of so many recipients.
+MOST_ENVELOPES: Final = 64
 
 
 class Message(Strict):
@@ -133,11 +135,7 @@ class WrapRequest(Message):
 
     LISTS = 1
 
-    recipients: Annotated[list[Prekey], _List]
-
-
-#: Envelopes in one reply: the server asks in groups of so many recipients.
-MOST_ENVELOPES: Final = 64
+    recipients: Annotated[list[Prekey], Field(max_length=MOST_ENVELOPES)]
 
 
 class WrapReply(Message):
