@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from hanse.api.certificate import Certificate, CertifiedEpsilon, SignedCertificate
+from hanse.api.privacy import Adversary
 from hanse.cli.errors import CertificateError, UsageError
 from hanse.dp import certified
 from hanse.dp.errors import AccountingError
@@ -27,7 +28,7 @@ def verify(file: Path, public_key: Path | None, console: Console, *, with_pld: b
         raise CertificateError(f"{file} is not what an owner's gate signed: {'; '.join(problems)}")
     lines = describe(signed.certificate)
     if with_pld and signed.certificate.releases:
-        lines.append(_pld_line(signed.certificate))
+        lines += [_pld_line(signed.certificate, group) for group in certified.groups(signed.certificate.plan).values()]
     if owner is None:
         lines.append("key      the file's own: give --public-key with the owner's (status.identity of the Participant)")
     else:
@@ -61,12 +62,13 @@ def objections(signed: SignedCertificate, owner: str | None) -> Iterator[str]:
 def describe(certificate: Certificate) -> list[str]:
     """The facts, one a line; no figure without what it means."""
     c = certificate
+    sums = f", sums of {c.plan.quorum} or more shares" if c.plan.quorum is not None else ""
     facts = {
         "job": f"{c.job.namespace}/{c.job.name} ({c.job.uid})",
         "owner": f"participant {c.participant}, dataset {c.dataset}, population {c.population or '-'}",
         "data": c.dataset_digest or "-",
         "plan": c.plan_hash,
-        "released": f"{c.attempts} releases in {c.rounds} of {c.plan.rounds} rounds, mechanism {c.mechanism}",
+        "released": f"{c.attempts} releases in {c.rounds} of {c.plan.rounds} rounds, mechanism {c.mechanism}{sums}",
         "ended": "with the job: nothing left after" if c.final else "before the job: a later gate may have gone on",
         "gate": c.gate_image or "-",
         "trainer": c.trainer_image or "-",
@@ -83,16 +85,15 @@ def _line(each: CertifiedEpsilon) -> str:
     )
 
 
-def _pld_line(certificate: Certificate) -> str:
+def _pld_line(certificate: Certificate, adversaries: list[Adversary]) -> str:
     plan = certificate.plan
     try:
-        value = certified.pld(certificate)
+        value = certified.pld(certificate, adversaries[0])
     except AccountingError as error:
         return f"epsilon  by PLD: none ({error})"
-    said = certificate.epsilons[0]
     return (
         f"epsilon  Released {value:.4g}: unit {plan.unit}, adjacency {plan.adjacency}, delta {plan.delta}, "
-        f"adversaries {', '.join(said.adversaries)}, accountant PLD (not signed, not charged: computed here)"
+        f"adversaries {', '.join(adversaries)}, accountant PLD (not signed, not charged: computed here)"
     )
 
 

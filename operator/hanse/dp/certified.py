@@ -3,18 +3,20 @@
 A certificate holds all that they are computed from, so anybody can do it again, offline.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Final, get_args
 
 from hanse.api import names
 from hanse.api.certificate import Certificate, CertifiedEpsilon, CertifiedRelease
-from hanse.api.privacy import ACCOUNTANT, Adversary, PrivacyPlan, Slot, adjacency
+from hanse.api.privacy import ACCOUNTANT, Adversary, PrivacyPlan, ReleaseKind, Slot, adjacency
 from hanse.dp.bounds import enforced_epsilon
 from hanse.dp.errors import AccountingError
 from hanse.dp.plan import plan_rdp, spent_rdp
 from hanse.dp.rdp import epsilon
 from hanse.dp.reference import pld_epsilon
+from hanse.dp.shares import unknown_shares
 
 _DIGITS: Final = 12
 #: Between two machines' floating point.
@@ -22,18 +24,37 @@ _TOLERANCE: Final = 1e-9
 
 
 def figures(plan: PrivacyPlan, releases: Sequence[CertifiedRelease]) -> list[CertifiedEpsilon]:
-    """Released, Reserved and, for unit Record, Enforced; epsilons are rounded up.
+    """Released, Reserved and, for unit Record, Enforced, against each group of adversaries; epsilons are rounded up.
 
-    With mechanism Local every adversary sees each share alone: each figure counts for all of them.
+    With mechanism Local every adversary sees each update alone: each figure counts for all of them. With Distributed
+    those who cannot take away equally many shares of the noise are one group, the one that is charged first.
     Raises AccountingError for releases that the plan does not have, ValueError for one without its bound.
     """
     delta = float(plan.delta)
-    spent = epsilon(spent_rdp(plan, (Slot.parse(each.slot) for each in releases)), delta)
-    made = [_figure(plan, "Released", spent), _figure(plan, "Reserved", epsilon(plan_rdp(plan), delta))]
-    if plan.unit == "Record":
-        multipliers = [float(each.enforced_multiplier or 0) for each in releases]
-        made.append(_figure(plan, "Enforced", enforced_epsilon(multipliers, delta)))
+    slots = [Slot.parse(each.slot) for each in releases]
+    made = []
+    for shares, group in groups(plan).items():
+        spent, worst = spent_rdp(plan, slots, group[0]), plan_rdp(plan, adversary=group[0])
+        made += [_figure(plan, "Released", epsilon(spent, delta), group)]
+        made += [_figure(plan, "Reserved", epsilon(worst, delta), group)]
+        if plan.unit == "Record":
+            multipliers = [_enforced(each, shares) for each in releases]
+            made += [_figure(plan, "Enforced", enforced_epsilon(multipliers, delta), group)]
     return made
+
+
+def groups(plan: PrivacyPlan) -> dict[int, list[Adversary]]:
+    """The adversaries by how many shares of the noise they cannot take away; the one that is charged comes first."""
+    found: dict[int, list[Adversary]] = {unknown_shares(plan, plan.adversary): []}
+    for adversary in get_args(Adversary):
+        found.setdefault(unknown_shares(plan, adversary), []).append(adversary)
+    return found
+
+
+def _enforced(release: CertifiedRelease, shares: int) -> float:
+    """A release's multiplier with `shares` shares of the noise; histograms carry the whole noise of their gate."""
+    several = Slot.parse(release.slot).kind is ReleaseKind.TRAIN
+    return float(release.enforced_multiplier or 0) * (math.sqrt(shares) if several else 1.0)
 
 
 def multiplier_text(value: float) -> str:
@@ -70,16 +91,23 @@ def objections(certificate: Certificate) -> Iterator[str]:
             yield f"epsilon {true.claim} is {true.epsilon} when computed again, the certificate says {told.epsilon}"
 
 
-def pld(certificate: Certificate) -> float:
-    """Epsilon Released by privacy loss distributions, the tighter figure: see `reference.pld_epsilon`, which raises."""
+def pld(certificate: Certificate, adversary: Adversary | None = None) -> float:
+    """Epsilon Released by privacy loss distributions, the tighter figure: see `reference.pld_epsilon`, which raises.
+
+    Against `adversary` (None: the one that is charged).
+    """
     releases = certificate.releases
     slots = [Slot.parse(each.slot) for each in releases]
     return pld_epsilon(
-        certificate.plan, slots, min(float(each.noise) for each in releases), sum(each.values for each in releases)
+        certificate.plan,
+        slots,
+        min(float(each.noise) for each in releases),
+        sum(each.values for each in releases),
+        adversary,
     )
 
 
-def _figure(plan: PrivacyPlan, claim: str, value: float) -> CertifiedEpsilon:
+def _figure(plan: PrivacyPlan, claim: str, value: float, adversaries: Sequence[Adversary]) -> CertifiedEpsilon:
     unit = "Silo" if claim == "Enforced" else plan.unit
     return CertifiedEpsilon.model_validate(
         {
@@ -88,7 +116,7 @@ def _figure(plan: PrivacyPlan, claim: str, value: float) -> CertifiedEpsilon:
             "delta": plan.delta,
             "unit": unit,
             "adjacency": adjacency(unit),
-            "adversaries": list(get_args(Adversary)),
+            "adversaries": list(adversaries),
             "accountant": ACCOUNTANT,
         }
     )

@@ -86,7 +86,7 @@ class PrivateGrid:
     def enforced_multiplier(self, member: int) -> float:
         """One share over the sensitivity to replacing everything that `member`'s trainer returned."""
         root = math.sqrt(self.lanes)
-        norm = min(self.balls[member], self.bounds[member] * root) * 2**self.fine + root / 2
+        norm = min(self.balls[member], self.bounds[member] * root) * 2.0**self.fine + root / 2
         return self.fine_sigma / (2 * norm)
 
 

@@ -106,11 +106,12 @@ class SumCodec:
             left = full - self._scatter(sent, chosen) if self.feedback else self._scatter(entries - sent, chosen)
             return Quantised(points.astype(np.int64), left)
         assert noise is not None
-        fine, clip = _private_points(entries, scale, self.grid, member)
-        left = None
-        if self.feedback:
-            left = full * clip - self._scatter(fine * (self.grid.step / 2.0**self.grid.fine / scale), chosen)
-        return Quantised(_noised(fine, self.grid, noise), left)
+        fine, clip = _fine_points(entries, scale, self.grid, member)
+        points = _noised(fine, self.grid, noise)
+        if not self.feedback:
+            return Quantised(points, None)
+        sent = fine * (self.grid.step / 2.0**self.grid.fine / scale)
+        return Quantised(points, full * clip - self._scatter(sent, chosen))
 
     def mean(self, total: Points, mass: float) -> Vector:
         """The mean of a sum of points, float64 of shape (layout.size,); entries outside of the mask are zero.
@@ -123,7 +124,8 @@ class SumCodec:
             raise MessageError("the sum is larger than its lanes")
         if not 0 < mass < float("inf"):
             raise MessageError(f"a mass of {mass:g} is none")
-        return self._scatter(total * (self.grid.step * self.amplification / mass), self._indices())
+        entries: Vector = total * np.float64(self.grid.step * self.amplification / mass)
+        return self._scatter(entries, self._indices())
 
     def _indices(self) -> NDArray[np.intp] | None:
         return None if self.kept == self.layout.size else self.seed.mask(self.kept, self.layout.size)
@@ -182,7 +184,7 @@ def _private(plan: PrivacyPlan, number: int, kept: int, members: Members, feedba
     return private(demand)
 
 
-def _private_points(entries: Vector, scale: float, grid: PrivateGrid, member: int) -> tuple[Vector, float]:
+def _fine_points(entries: Vector, scale: float, grid: PrivateGrid, member: int) -> tuple[Vector, float]:
     """Fine grid points without the noise, float64, and the factor of the clip."""
     # In real units first: dividing an entry near the largest float by the step would overflow.
     ball, box = grid.balls[member], grid.bounds[member]

@@ -7,12 +7,14 @@ the ledger). The arithmetic is `hanse.dp.certified`, which `hanse certificate ve
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from hanse.api import names
 from hanse.api.certificate import Certificate, CertifiedRelease, SignedCertificate
 from hanse.api.privacy import PrivacyPlan, Slot
 from hanse.api.runconfig import ClientConfig
 from hanse.dp import certified
+from hanse.runtime.codec import PrivateGrid, SumCodec
 from hanse.runtime.ledger import Entry, Lease, Sign
 
 
@@ -23,6 +25,12 @@ class Bound:
     values: int
     noise: float
     enforced_multiplier: float
+
+    @classmethod
+    def of_sum(cls, codec: SumCodec, member: int) -> Self:
+        """Of one share of an encrypted sum of a private plan: on the fine grid, where its sensitivity is counted."""
+        assert isinstance(codec.grid, PrivateGrid), "only private releases are certified"
+        return cls(codec.kept, codec.grid.fine_sigma, codec.grid.enforced_multiplier(member))
 
 
 @dataclass(frozen=True)
