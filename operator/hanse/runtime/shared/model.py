@@ -138,12 +138,20 @@ class SharedModel:
         """The committed model's shared arrays: float64 of shape (layout.size,)."""
         return self._rules.layout.flatten(self._committed.arrays)
 
-    def apply(self, number: int, mean: Vector, contributors: Iterable[str], rate: float | None = None) -> Candidate:
+    def apply(
+        self,
+        number: int,
+        mean: Vector,
+        contributors: Iterable[str],
+        rate: float | None = None,
+        *,
+        amplification: float = 1.0,
+    ) -> Candidate:
         """The model after round `number`; nothing changes here until `commit`.
 
         `mean` is float64 of shape (layout.size,): the mean difference to the committed model, or, with `rate` (unit
-        Record), the mean gradient, of which one step of that rate is made. Raises SharedModelError and
-        AggregationError.
+        Record), the mean gradient, of which one step of that rate is made. `amplification` is what the codec multiplied
+        the mean with: the range is of what is sent. Raises SharedModelError and AggregationError.
         """
         before, rules = self._committed, self._rules
         if not before.round < number <= rules.rounds:
@@ -161,9 +169,8 @@ class SharedModel:
         strategy = rules.strategy(before.strategy)
         # One update of one record: the mean over the participants is done, and a share of 1 changes no bit.
         stepped = strategy.aggregate(shared, [Update("all", {name: updated[name] for name in shared}, 1)])
-        state = State(
-            number, {**before.arrays, **stepped}, strategy.state(), self._next_range(mean), before.contributors | by
-        )
+        reach = self._next_range(mean, amplification)
+        state = State(number, {**before.arrays, **stepped}, strategy.state(), reach, before.contributors | by)
         return Candidate(before.round, state, rules)
 
     def commit(self, candidate: Candidate) -> None:
@@ -186,9 +193,9 @@ class SharedModel:
         self._check_strategy(state)
         return SharedModel(self._first, rules, state)
 
-    def _next_range(self, mean: Vector) -> float | None:
+    def _next_range(self, mean: Vector, amplification: float) -> float | None:
         first, current = self._first.range, self._committed.range
-        return None if first is None or current is None else next_range(current, mean, first)
+        return None if first is None or current is None else next_range(current, mean / amplification, first)
 
     def _check_strategy(self, state: State) -> None:
         """Raise StateInvalidError unless it has the names, shapes and dtypes of what the strategy remembers."""

@@ -43,3 +43,9 @@ def test_moves_with_a_committed_round_alone() -> None:
     assert (model.range, candidate.state.range) == (1.0, 2.0)
     model.commit(candidate)
     assert model.range == 2.0
+
+
+def test_follows_what_is_sent_and_not_what_random_k_makes_of_it() -> None:
+    sent, amplification = np.full(SIZE, 0.3), 10.0
+    candidate = shared_model("FedAvg").apply(1, sent * amplification, ["a", "b"], amplification=amplification)
+    assert candidate.state.range == 1.0
