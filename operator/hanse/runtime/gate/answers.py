@@ -54,6 +54,8 @@ class Decider:
             present = content.array_records[ARRAYS]
             own = {name: array for name, array in decision.arrays.items() if name in present}
             wire.replace_arrays(content, ARRAYS, own)
+        for name in decision.without & content.keys():
+            del content[name]
         for name, record in wire.build(decision.records).items():
             content[name] = record
         return asked.bare()

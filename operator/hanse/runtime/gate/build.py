@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,12 +53,10 @@ def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
     layout = Layout.of(model, config.personal_layers)
     updates = Updates(layout, config.plan_hash, plan, config.compression, paths.state)
     log.info("the sampler adds %.1e to delta %s", updates.check(), plan.delta)
-    records = config.dataset.records or 0
-    if records == 0 and (plan.unit == "Record" or plan.statistics or plan.evaluation):
-        raise BadPlan("the owner has declared no number of records")
+    records = declared_records(config, plan)
     shared = frozenset(layout.names)
-    statistics, evaluation = _statistics(config, plan, records), _evaluation(plan, records)
-    account = _Account(config, plan, paths)
+    statistics, evaluation = statistics_of(config, plan, records), evaluation_of(plan, records)
+    account = OwnersAccount(config, plan, paths)
     releases = Releases(plan, account.open, Outbox(paths.state / "outbox"), plan_hash=config.plan_hash)
     models = _models(config, plan, paths.state, layout, model)
     return Parts(
@@ -72,15 +71,31 @@ def _parts(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> Parts:
         models=models,
         layers=LocalLayers(paths.state, lambda name: name not in shared),
         questions=Questions(paths.state, plan.max_attempts + SPARE),
-        certifier=_certifier(config, plan, paths, account, _Bounds(updates, statistics, evaluation, plan), models),
+        certifier=certifier_of(
+            config,
+            plan,
+            paths,
+            account,
+            Bounds(partial(_bound, updates), statistics, evaluation, plan),
+            lambda: models.newest,
+        ),
     )
+
+
+def declared_records(config: ClientConfig, plan: PrivacyPlan) -> int:
+    """The owner's number of records; 0 without one. Raises BadPlan where the plan needs it."""
+    records = config.dataset.records or 0
+    if records == 0 and (plan.unit == "Record" or plan.statistics or plan.evaluation):
+        raise BadPlan("the owner has declared no number of records")
+    return records
 
 
 def _models(config: ClientConfig, plan: PrivacyPlan, state: Path, layout: Layout, model: Arrays) -> Models:
     return Models(state, layout.flatten(model), step_limit(config, plan, layout), layout.precision)
 
 
-def _statistics(config: ClientConfig, plan: PrivacyPlan, records: int) -> Histograms | None:
+def statistics_of(config: ClientConfig, plan: PrivacyPlan, records: int) -> Histograms | None:
+    """The form of the plan's statistics. Raises BadPlan when the owner has declared no ranges."""
     if plan.statistics is None:
         return None
     schema = config.dataset.schema_
@@ -89,11 +104,12 @@ def _statistics(config: ClientConfig, plan: PrivacyPlan, records: int) -> Histog
     return statistics_histograms(len(schema.features or schema.ranges), plan.statistics.bins, plan.unit, records)
 
 
-def _evaluation(plan: PrivacyPlan, records: int) -> Histograms | None:
+def evaluation_of(plan: PrivacyPlan, records: int) -> Histograms | None:
+    """The form of the plan's evaluation."""
     return None if plan.evaluation is None else evaluation_histograms(plan.evaluation.bins, plan.unit, records)
 
 
-class _Account:
+class OwnersAccount:
     """The owner's account; the dataset's digest is read when it is opened, so when the first release is near."""
 
     def __init__(self, config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> None:
@@ -119,19 +135,17 @@ class _Account:
 
 
 @dataclass(frozen=True)
-class _Bounds:
-    """What the gate guarantees of each release, for the certificate."""
+class Bounds:
+    """What the gate guarantees of each release, for the certificate; `train` says it of updates."""
 
-    updates: Updates
+    train: Callable[[Slot], Bound]
     statistics: Histograms | None
     evaluation: Histograms | None
     plan: PrivacyPlan
 
     def __call__(self, slot: Slot) -> Bound:
         if slot.kind is ReleaseKind.TRAIN:
-            codec = self.updates.codec(slot.round, slot.attempt)
-            assert codec.grid is not None
-            return Bound(codec.kept, codec.grid.sigma, codec.grid.enforced_multiplier)
+            return self.train(slot)
         statistics = slot.kind is ReleaseKind.STATISTICS
         form = self.statistics if statistics else self.evaluation
         part = self.plan.statistics if statistics else self.plan.evaluation
@@ -141,14 +155,25 @@ class _Bounds:
         return Bound(form.cells, noise * form.sensitivity, form.enforced_multiplier(noise))
 
 
+def _bound(updates: Updates, slot: Slot) -> Bound:
+    codec = updates.codec(slot.round, slot.attempt)
+    assert codec.grid is not None
+    return Bound(codec.kept, codec.grid.sigma, codec.grid.enforced_multiplier)
+
+
 def _ledger(population: str, config: ClientConfig, paths: Paths) -> Ledger:
     if config.ledger == "File":
         return FileLedger(paths.ledger, population)
     return KubeLedger(_access(paths), population)
 
 
-def _certifier(
-    config: ClientConfig, plan: PrivacyPlan, paths: Paths, account: _Account, bounds: _Bounds, models: Models
+def certifier_of(
+    config: ClientConfig,
+    plan: PrivacyPlan,
+    paths: Paths,
+    account: OwnersAccount,
+    bounds: Bounds,
+    model: Callable[[], str | None],
 ) -> Certifier | None:
     """Signs with the owner's identity; None where the owner has none (then the lease runs out by itself)."""
     try:
@@ -161,7 +186,7 @@ def _certifier(
         plan=plan,
         bound=bounds,
         dataset_digest=lambda: account.dataset_digest,
-        model=lambda: models.newest,
+        model=model,
         public_key=identity.identity_public_key(private),
         sign=partial(identity.sign, private),
     )

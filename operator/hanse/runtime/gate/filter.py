@@ -47,11 +47,13 @@ class Asked:
 class Forward:
     """The trainer is to answer; `arrays` take the place of the model's arrays of those names.
 
-    `records` take the place of whole records, or stand beside those that the server has sent.
+    `records` take the place of whole records, or stand beside those that the server has sent; those of `without` are
+    not for the trainer.
     """
 
     arrays: Mapping[str, ArrayView] = field(default_factory=dict)
     records: Content = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,10 @@ class Counts:
             self._told = {}
         if records is not None:
             self._told["train"] = records
+
+    def told(self, category: str) -> int:
+        """The count that holds; 0 before there is one."""
+        return self._told.get(category, 0)
 
     def commit(self, category: str, told: int) -> int:
         """The count that holds."""

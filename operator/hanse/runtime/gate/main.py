@@ -63,6 +63,10 @@ def _run(paths: Paths, config: ClientConfig) -> int:
 def _filter(config: ClientConfig, paths: Paths) -> "Filter":
     from hanse.runtime.gate.filter import open_filter
 
+    if config.encryption is not None:
+        from hanse.runtime.gate.encrypted_build import encrypted_filter
+
+        return encrypted_filter(config, config.encryption, paths)
     if config.privacy is None and config.compression is None:
         return open_filter(config, paths.state)
     # Codec, noise and ledger: only the gates of such jobs pay for them.

@@ -12,6 +12,9 @@ With differential privacy off (OPEN) an update is the app's own array, and its m
 | query.*          | arrays, metrics                          | refused                         | nothing             |
 | an error         | a code                                   | a code                          | a code              |
 
+With encryption the first column holds for evaluate and query.statistics, or the last where the job has differential
+privacy; a train reply leaves as ciphertext, a signed statement and the count (`encrypted`).
+
 Whatever is not in the table is refused. No ConfigRecord leaves but the two that say what a model and its columns are
 called, and those only with differential privacy off (`app` is made without data where it is on).
 """
@@ -112,6 +115,13 @@ PRIVATE: Final[Table] = {
         RecordRule(RecordKind.METRICS, "metrics", values={"num-examples": count}),
     ),
     "query.statistics": (RecordRule(RecordKind.ARRAYS, "histograms", Like.PLANNED, required=True),),
+}
+
+#: Of an encrypted job without differential privacy. What an app says of its training beside the arrays does not leave.
+ENCRYPTED: Final[Table] = {
+    "train": (RecordRule(RecordKind.ARRAYS, "arrays", Like.PLANNED, required=True), _ANY_METRICS),
+    "evaluate": OPEN["evaluate"],
+    "query.statistics": OPEN["query.statistics"],
 }
 
 

@@ -1,4 +1,4 @@
-"""The first model of a private job: the app's `@app.query("initial")`, called where there is no data.
+"""The first model of a private or an encrypted job: the app's `@app.query("initial")`, called where there is no data.
 
 Run by the init container app-check (`hanse.runtime.trainer.main check`). It leaves the reply in a volume that only the
 gate has beside it, so that neither the server nor an app that sees data chooses the model that a job begins with. The
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hanse.api.exitcodes import ExitCode
 from hanse.api.runconfig import InitialConfig
-from hanse.runtime.codec import Codec, CodecError, Layout, PublicSeed
+from hanse.runtime.codec import Codec, CodecError, Layout, PublicSeed, SumCodec
 from hanse.runtime.durable import replace_file
 from hanse.runtime.flower import client
 from hanse.runtime.gate.frames import Frame, head_of
@@ -37,12 +37,21 @@ def make_initial(app: client.App, config: InitialConfig, directory: Path) -> Non
     replace_file(directory / FILE, whole.getvalue())
     try:
         _, arrays = read_initial(directory)
-        if config.privacy is None:
-            return
-        check_unit(arrays, config.privacy.unit)
+        if config.privacy is not None:
+            check_unit(arrays, config.privacy.unit)
         # The gate asks the same, but what it says stays in the owner's namespace.
-        layout = Layout.of(arrays, config.personal_layers)
-        for number in range(1, config.privacy.rounds + 1):
-            Codec.of(layout, PublicSeed("", number, 1), config.privacy, config.compression)
+        _try_rounds(Layout.of(arrays, config.personal_layers), config)
     except (NoInitialModel, CodecError) as error:
         raise TrainerExit(ExitCode.CONFIG_INVALID, str(error)) from error
+
+
+def _try_rounds(layout: Layout, config: InitialConfig) -> None:
+    """Raises CodecError when a round has no grid on which the plan's noise fits the lanes."""
+    plan, encryption = config.privacy, config.encryption
+    for number in range(1, (1 if plan is None else plan.rounds) + 1):
+        if encryption is None:
+            Codec.of(layout, PublicSeed("", number, 1), plan, config.compression)
+        else:
+            members = [(float(member.scale), float(member.mass)) for member in encryption.roster]
+            reach = float(encryption.range or 1) if plan is None else None
+            SumCodec.of(layout, number, "", members, plan, config.compression, reach)
