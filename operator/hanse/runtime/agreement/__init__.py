@@ -9,8 +9,8 @@ What each step rests on:
 
 - *Key.* The plan's maker signs the fingerprint, a one-way commitment to the key material (`KeyStatement`). Whoever
   holds the key may wrap it for another gate: HPKE to a prekey that the other gate process has signed. Base mode of HPKE
-  does not authenticate its sender, so the envelope is signed, and who unwraps computes the fingerprint anew and compares
-  it with the maker's word. A gate confirms one key for ever (`Ballot`) and encrypts once q gates have confirmed it.
+  does not authenticate its sender, so the envelope is signed; who unwraps computes the fingerprint anew and compares it
+  with the maker's word. A gate confirms one key for ever (`Ballot`) and encrypts once q gates have confirmed it.
 - *One list for a round.* A gate votes for one list, on disk before the vote leaves. Two lists with v votes each take
   2v votes, and n gates of which t vote twice cast at most n + t: with v = (n + t) // 2 + 1 only one list can have
   them (as in Byzantine quorums, Malkhi and Reiter 1998). Without it two subsets that differ in one participant could
@@ -32,7 +32,7 @@ job's key*: read every upload it relays. No check here can help that; only an en
 status and certificate state the epsilon for that case. A gate whose pod and directory are replaced has forgotten its
 votes of the round under way and counts among the t until that round is over.
 
-Bytes of a round, for M shared parameters; c = bytes for a parameter of one upload (seeded BFV: 4.0), s of the sum (7.7),
+Bytes of a round for M shared parameters; c, s: bytes for a parameter of an upload (seeded BFV: 4.0) and the sum (7.7),
 S = 8 M (1 + moments of the optimiser):
 
     to the server    n c M  + S from one gate (the sealed state)

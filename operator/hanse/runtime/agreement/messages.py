@@ -95,10 +95,17 @@ def read(model: type[M], text: object, members: int) -> M:
         raise Refused(ReplyCode.SIGNATURE_INVALID, f"no text of a {model.__name__}, or one that is too long")
     try:
         return model.model_validate_json(text)
-    except (ValidationError, ValueError) as error:
-        what = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not UTF-8"}
-        where = ".".join(map(str, what["loc"]))
-        raise Refused(ReplyCode.SIGNATURE_INVALID, f"no {model.__name__}: {where} {what['msg']}"[:256]) from error
+    except ValidationError as error:
+        raise Refused(ReplyCode.SIGNATURE_INVALID, f"no {model.__name__}: {_first(error)}"[:256]) from None
+    except ValueError:  # a surrogate: no UTF-8
+        raise Refused(ReplyCode.SIGNATURE_INVALID, f"no {model.__name__}: not UTF-8") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Where and what, without a word of the text: it goes to a log."""
+    what = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = what["loc"][:-1] if what["type"] == "extra_forbidden" else what["loc"]
+    return f"{'.'.join(map(str, where))} {what['msg']}"
 
 
 _List = Field(max_length=MOST)
