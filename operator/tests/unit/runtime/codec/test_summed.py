@@ -202,6 +202,19 @@ class TestSensitivity:
         assert made.grid.fine_radius * (1 + FLOAT_MARGIN) < moved <= made.grid.fine_sensitivity, "sqrt(k) is needed"
         assert made.grid.inflation < 1.02, "and is little on the fine grid"
 
+    def test_silos_whose_entries_all_round_outwards_use_it_up(self) -> None:
+        for lanes in range(9000, 9100):
+            made = codec(lanes, plan=distributed("Silo", 50.0))
+            assert isinstance(made.grid, PrivateGrid)
+            entry = made.grid.fine_radius / math.sqrt(lanes)
+            if 0.51 < entry % 1 < 0.6:
+                break
+        else:
+            pytest.fail("no such grid")
+        far = np.full(lanes, (math.floor(entry) + 0.501) * made.grid.step / 2.0**made.grid.fine)
+        moved = math.sqrt(distance(fine(made, far, 0), fine(made, -far, 0)))
+        assert 2 * made.grid.fine_radius < moved <= made.grid.fine_sensitivity
+
     @pytest.mark.parametrize("unit", ["Record", "Silo"])
     @pytest.mark.parametrize(("quorum", "colluding"), [(3, 0), (7, 2), (2, 0)])
     def test_the_shares_of_the_calibration_have_the_plans_noise(self, unit: Unit, quorum: int, colluding: int) -> None:
