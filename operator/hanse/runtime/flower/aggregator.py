@@ -53,6 +53,7 @@ from hanse.runtime.flower.link import (
 )
 from hanse.runtime.flower.own_app import RoundWatch, load_server_app, run_config
 from hanse.runtime.flower.rounds import Federation
+from hanse.runtime.flower.rounds_encrypted import EncryptedFederation
 from hanse.runtime.flower.rounds_fleet import DrainedError, RunFailedError, SystemClock
 from hanse.runtime.flower.rounds_gather import Gathering
 from hanse.runtime.flower.rounds_report import Reporter
@@ -139,7 +140,8 @@ class Aggregator:
         try:
             if self.config.server_app is not None:
                 return self._own_app(reporter, grid, fleet, context)
-            reason = Federation(self.config, self.paths, fleet, self.clock, reporter).run()
+            kind = Federation if self.config.encryption is None else EncryptedFederation
+            reason = kind(self.config, self.paths, fleet, self.clock, reporter).run()
             return Outcome(ExitCode.COMPLETE, reason)
         except RunFailedError as error:
             return Outcome(error.code, reason_of_exit(error.code), str(error))
@@ -202,6 +204,9 @@ _FINAL: Final = frozenset(
         ExitCode.DATASET_INVALID,
         ExitCode.CHECKPOINT_INVALID,
         ExitCode.OUTPUT_FAILED,
+        ExitCode.KEY_LOST,
+        ExitCode.MODEL_MISMATCH,
+        ExitCode.MODEL_NOT_RELEASED,
         ExitCode.APP_IMPORT_FAILED,
     }
 )

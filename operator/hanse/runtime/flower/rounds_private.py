@@ -34,8 +34,19 @@ class PrivateQuestions:
     first: tuple[Arrays, dict[str, Any]] | None = field(default=None)
 
     def initial(self) -> tuple[Arrays, dict[str, Any]]:
-        """The first model and what its app says of it."""
-        return first_model(self.gathering)
+        """The first model and what its app says of it; each gate has made it itself, so all must be equal."""
+        good = self._all(INITIAL)
+        first = good[min(good)]
+        app = dict(first.records.get("app", {}))
+        digest = arrays_digest(first.arrays or {})
+        for index, answer in good.items():
+            if arrays_digest(answer.arrays or {}) != digest or dict(answer.records.get("app", {})) != app:
+                a, b = self.gathering.names([min(good), index])
+                raise RunFailedError(
+                    ExitCode.FEATURE_MISMATCH,
+                    f"{a} and {b} make different first models of the same seed: their features or images differ",
+                )
+        return dict(first.arrays or {}), app
 
     def statistics(self, app: Mapping[str, Any]) -> dict[str, Any] | None:
         """Mean and scale as shares of the owners' ranges, from the sum of all noised histograms; None without a plan.
@@ -44,7 +55,7 @@ class PrivateQuestions:
         """
         if self.plan.statistics is None:
             return None
-        good = _all(self.gathering, STATISTICS)
+        good = self._all(STATISTICS)
         found = standardisation(_summed([a.arrays or {} for a in good.values()])[_FEATURES])
         return {
             "mean": list(found.mean),
@@ -53,39 +64,20 @@ class PrivateQuestions:
             "participant": self.gathering.names([min(good)])[0],
         }
 
-
-def first_model(gathering: Gathering) -> tuple[Arrays, dict[str, Any]]:
-    """The first model and what its app says of it; each gate has made it itself, so all must be equal.
-
-    Of private and of encrypted jobs. Raises RunFailedError.
-    """
-    good = _all(gathering, INITIAL)
-    first = good[min(good)]
-    app = dict(first.records.get("app", {}))
-    digest = arrays_digest(first.arrays or {})
-    for index, answer in good.items():
-        if arrays_digest(answer.arrays or {}) != digest or dict(answer.records.get("app", {})) != app:
-            a, b = gathering.names([min(good), index])
-            raise RunFailedError(
-                ExitCode.FEATURE_MISMATCH,
-                f"{a} and {b} make different first models of the same seed: their features or images differ",
-            )
-    return dict(first.arrays or {}), app
-
-
-def _all(gathering: Gathering, kind: str) -> dict[int, Answer]:
-    while True:
-        present = gathering.present(None)
-        answers = gathering.fleet.ask(Question(kind, 0), present, float(gathering.config.round_timeout_seconds))
-        good = {i: a for i, a in answers.items() if a.failure is None and a.arrays}
-        for index, answer in answers.items():
-            if index not in good:
-                gathering.reporter.reasons[index] = answer.failure or Reason.UPDATE_MISMATCH
-        if len(good) >= gathering.config.quorum:
-            gathering.enough()
-            return good
-        gathering.short(f"{len(good)} answers to {kind}", gathering.everyone - frozenset(good))
-        gathering.clock.sleep(_PAUSE_SECONDS)
+    def _all(self, kind: str) -> dict[int, Answer]:
+        gathering = self.gathering
+        while True:
+            present = gathering.present(None)
+            answers = gathering.fleet.ask(Question(kind, 0), present, float(gathering.config.round_timeout_seconds))
+            good = {i: a for i, a in answers.items() if a.failure is None and a.arrays}
+            for index, answer in answers.items():
+                if index not in good:
+                    gathering.reporter.reasons[index] = answer.failure or Reason.UPDATE_MISMATCH
+            if len(good) >= gathering.config.quorum:
+                gathering.enough()
+                return good
+            gathering.short(f"{len(good)} answers to {kind}", gathering.everyone - frozenset(good))
+            gathering.clock.sleep(_PAUSE_SECONDS)
 
 
 def _described(app: Mapping[str, Any]) -> dict[str, Any]:

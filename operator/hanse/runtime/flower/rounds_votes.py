@@ -1,0 +1,240 @@
+"""From a decided list to a committed model: gates vote for the list, some recompute its sum, all apply it.
+
+Used by the encrypted round loop. Nothing is decided here that the gates do not check themselves; the server finds out
+early whether they will agree, and replaces who dies on the way.
+
+RoundVoid      the round brings no model; carries the reason and who stands for it
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from hanse.api.conditions import Reason
+from hanse.api.replies import ReplyCode
+from hanse.runtime.agreement import checks, messages
+from hanse.runtime.agreement.checks import Outcome
+from hanse.runtime.agreement.messages import ApplyReply, ApplyRequest, Commit, VerifyReply, VerifyRequest
+from hanse.runtime.agreement.statements import Applied, Contribution, Recomputed, Vote, digest_of, list_digest
+from hanse.runtime.flower.rounds_fleet import Question
+from hanse.runtime.flower.rounds_keys import Keys
+from hanse.runtime.flower.rounds_relay import PASSING, Relay, bytes_of, question, signed_by
+from hanse.runtime.refused import Refused
+
+_PAUSE_SECONDS: Final = 1.0
+
+
+class RoundVoid(Exception):
+    """The round brings no model; `reasons` says by name whom it is about."""
+
+    def __init__(self, text: str, reasons: Mapping[str, Reason]) -> None:
+        super().__init__(text)
+        self.reasons = dict(reasons)
+
+
+@dataclass
+class Round:
+    """A round whose list and sum are decided. `here` says who can be asked now, waiting for enough of them."""
+
+    relay: Relay
+    keys: Keys
+    here: Callable[[], list[int]]
+    number: int
+    #: The committed round that it starts from.
+    base: int
+    contributions: list[Contribution]
+    ciphertexts: Mapping[str, bytes]
+    total: bytes
+    votes: dict[int, Vote] = field(default_factory=dict)
+    recomputed: dict[int, Recomputed] = field(default_factory=dict)
+    applied: dict[int, Applied] = field(default_factory=dict)
+    #: Why a gate will never agree to this round.
+    refused: dict[int, Reason] = field(default_factory=dict)
+    sealed: bytes | None = None
+    sealed_by: int | None = None
+
+    def __post_init__(self) -> None:
+        self._list = list_digest(self.contributions)
+        self._sum = digest_of(self.total)
+        names = self.relay.roster.names
+        start = (self.number - 1) * self.relay.plan.verifiers % len(names)
+        #: Whom to ask for work next: another order each round; who fails goes to the end.
+        self._order = [self.relay.index(name) for name in (*names[start:], *names[:start])]
+
+    # -- verify
+
+    def verify(self) -> None:
+        """Collect enough votes and recomputed sums. Raises RoundVoid."""
+        plan = self.relay.plan
+        asked_to_add: set[int] = set()
+        while True:
+            here = self.here()
+            adders = [i for i in self._order if i in here and i not in self.recomputed and i not in self.refused]
+            adders = adders[: max(plan.verifiers - len(self.recomputed), 0)]
+            fresh = bool(set(adders) - asked_to_add)
+            asked_to_add |= set(adders)
+            came = self._ask_votes(here, adders)
+            if len(self.votes) >= plan.votes and len(self.recomputed) >= plan.verifiers:
+                return
+            self._check_hope("votes for the list", len(self.votes) + len(self.refused))
+            if not came and not fresh:
+                self._wait(f"round {self.number}: {len(self.votes)} votes, {len(self.recomputed)} sums", self.votes)
+
+    def _ask_votes(self, here: list[int], adders: list[int]) -> bool:
+        request = VerifyRequest(round=self.number, contributions=self.contributions)
+        short = question(messages.VERIFY, self.number, request)
+        full = short if not adders else self._with_ciphertexts(request)
+        due = [i for i in here if i not in self.votes and i not in self.refused]
+        questions = {i: full if i in adders else short for i in {*due, *adders}}
+        if not questions:
+            return False
+        replies, failures = self.relay.exchange(questions, VerifyReply, self._check_vote)
+        for index, reply in replies.items():
+            self.votes[index] = reply.vote
+            if reply.recomputed is not None:
+                self.recomputed[index] = reply.recomputed
+        self._sort_out(failures)
+        for index in adders:
+            if index not in self.recomputed:
+                self._order.remove(index)
+                self._order.append(index)
+        return bool(replies)
+
+    def _with_ciphertexts(self, request: VerifyRequest) -> Question:
+        return question(messages.VERIFY, self.number, request, record=messages.CIPHERTEXTS, arrays=self.ciphertexts)
+
+    def _check_vote(self, reply: VerifyReply, name: str) -> None:
+        roster, number = self.relay.roster, self.number
+        signed_by(name, reply.vote.participant)
+        checks.check_vote(reply.vote, roster=roster, round=number, list_digest=self._list)
+        if (one := reply.recomputed) is None:
+            return
+        signed_by(name, one.participant)
+        roster.verify(one)
+        if (one.round, one.list_digest, one.sum_digest) != (number, self._list, self._sum):
+            raise Refused(ReplyCode.SUM_REFUSED, f"{name} has computed another sum")
+
+    # -- apply
+
+    def apply(self, *, seal: bool) -> Commit:
+        """All apply the sum; what enough of them made alike is the round's. With `seal` one of them uploads its state.
+
+        Raises RoundVoid.
+        """
+        while True:
+            here = self.here()
+            sealer = self._next_sealer(here) if seal and self.sealed is None else None
+            came = self._ask_applied([i for i in here if i not in self.applied], sealer)
+            agreed = self._agreed()
+            self._check_alike(agreed)
+            if len(agreed) >= self.relay.plan.votes:
+                if seal:
+                    self.seal()
+                return self._commit(agreed)
+            self._check_hope("equal models", len(self.applied) + len(self.refused))
+            if not came:
+                self._wait(f"round {self.number}: {len(agreed)} applied it", self.applied)
+
+    def _ask_applied(self, to: list[int], sealer: int | None) -> bool:
+        request = ApplyRequest(
+            round=self.number,
+            contributions=self.contributions,
+            votes=list(self.votes.values()),
+            recomputed=list(self.recomputed.values()),
+        )
+        asked = [i for i in to if i not in self.refused]
+        plain = self._with_sum(request)
+        sealing = plain if sealer is None else self._with_sum(request.model_copy(update={"seal": True}))
+        failures: dict[int, Reason] = {}
+        came = False
+        for index, answer in self.relay.ask({i: sealing if i == sealer else plain for i in asked}).items():
+            found = self.relay.read(index, answer, ApplyReply, self._check_applied)
+            if isinstance(found, Reason):
+                failures[index] = found
+                continue
+            came = True
+            self.applied[index] = found.applied
+            if index == sealer and (sealed := bytes_of(answer, messages.SEALED)) is not None:
+                self.sealed, self.sealed_by = sealed.tobytes(), index
+        self.relay.note(failures, self.applied)
+        self._sort_out(failures)
+        return came
+
+    def _with_sum(self, request: ApplyRequest) -> Question:
+        return question(messages.APPLY, self.number, request, record=messages.SUM, arrays={messages.SUM: self.total})
+
+    def _check_applied(self, reply: ApplyReply, name: str) -> None:
+        one = reply.applied
+        signed_by(name, one.participant)
+        self.relay.roster.verify(one)
+        if (one.round, one.base) != (self.number, self.base):
+            raise Refused(ReplyCode.STALE_ROUND, f"{name} speaks of round {one.round} after {one.base}")
+        if (one.list_digest, one.sum_digest) != (self._list, self._sum):
+            raise Refused(ReplyCode.SECOND_SUM, f"{name} has applied another sum")
+
+    def _agreed(self) -> list[int]:
+        """The largest group that has made the same model."""
+        groups = Counter(Outcome.of(one) for one in self.applied.values()).most_common(1)
+        return [i for i, one in self.applied.items() if Outcome.of(one) == groups[0][0]]
+
+    def _check_alike(self, agreed: list[int]) -> None:
+        """A model that differs voids the round, unless as few differ as the plan says may lie."""
+        odd = [i for i in self.applied if i not in agreed]
+        if len(odd) > self.relay.plan.collusion_threshold:
+            most = agreed if len(agreed) > len(odd) else []
+            named = self.relay.gathering.names(set(self.applied) - set(most))
+            reasons = dict.fromkeys(named, Reason.MODEL_MISMATCH)
+            raise RoundVoid(f"round {self.number} is void: the models of {', '.join(named[:5])} differ", reasons)
+        self.relay.note(dict.fromkeys(odd, Reason.MODEL_MISMATCH), [])
+
+    def _commit(self, agreed: list[int]) -> Commit:
+        # Who made another model must be given this one.
+        self.keys.drop((i, Reason.STATE_MISSING) for i in self.applied if i not in agreed)
+        by_name = {self.applied[i].participant: self.applied[i] for i in agreed}
+        names = self.relay.roster.names
+        return Commit(round=self.number, applied=[by_name[name] for name in names if name in by_name])
+
+    # -- seal
+
+    def _next_sealer(self, here: list[int]) -> int | None:
+        """Verifiers have worked already: whoever comes after them."""
+        count = self.relay.plan.verifiers
+        order = [*self._order[count:], *self._order[:count]]
+        return next((i for i in order if i in here and i not in self.refused), None)
+
+    def seal(self, *, anew: bool = False) -> None:
+        """Have the state after this round sealed: who was asked before may have died, or have made another model.
+
+        `anew`: by somebody else than before.
+        """
+        before, agreed = self.sealed_by, self._agreed()
+        if before in agreed and not anew:
+            return
+        self.sealed, self.sealed_by = None, None
+        for index in [i for i in self._order if i in agreed and i != before and i in self.keys.ready]:
+            mine = self.applied[index]
+            self._ask_applied([index], index)
+            self.applied[index] = mine
+            if self.sealed is not None:
+                return
+
+    # -- both
+
+    def _sort_out(self, failures: Mapping[int, Reason]) -> None:
+        self.keys.drop(failures.items())
+        self.refused.update({i: reason for i, reason in failures.items() if reason not in PASSING})
+
+    def _check_hope(self, what: str, answered: int) -> None:
+        """When too many refuse for good, no waiting helps."""
+        plan, total = self.relay.plan, len(self.relay.roster)
+        if total - len(self.refused) >= max(plan.votes, plan.verifiers):
+            return
+        reasons = {self.relay.name(index): reason for index, reason in self.refused.items()}
+        told = ", ".join(f"{name} {reason}" for name, reason in list(reasons.items())[:5])
+        raise RoundVoid(f"round {self.number} is void, {answered} answers bring too few {what}: {told}", reasons)
+
+    def _wait(self, told: str, done: Mapping[int, object]) -> None:
+        gathering = self.relay.gathering
+        gathering.short(told, gathering.everyone - frozenset(done))
+        self.relay.clock.sleep(_PAUSE_SECONDS)
