@@ -123,7 +123,7 @@ class Rounds:
         names = [one.participant for one in request.contributions]
         mass = math.fsum(float(self.roster.member(name).mass) for name in names)
         mean = codec.mean(cipher.decrypt(number, total, codec.kept), mass)
-        candidate = model.apply(number, mean, names, self.rate)
+        candidate = model.apply(number, mean, names, self.rate, amplification=codec.amplification)
         model_digest, state_digest = candidate.digests
         applied = self.signer.applied(
             round=number,
