@@ -297,7 +297,7 @@ class Fleet:
             plan=config.privacy,
             lease_until=now + timedelta(hours=1),
         )
-        spec = PrivacyBudgetSpec(unit=config.privacy.unit, epsilon="100000", delta="1e-3")
+        spec = PrivacyBudgetSpec(unit=config.privacy.unit, epsilon="1000", delta="1e-3")
         with book.locked():
             book.write("budget", now, spec=spec.to_wire())
             book.write("reserve", now, account=names.account_id(UID, name), value=made.to_wire())
