@@ -5,7 +5,7 @@ all participants. Owners read it in their Participation; gates and server are co
 the protocol (`hanse.runtime.agreement`) is bound to it. docs/encryption.md says who can do what.
 """
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,53 @@ class Encryption(ApiModel):
         description="Without differentialPrivacy only: largest change of one parameter in round 1, default 1; later "
         "rounds adapt.",
     )
+
+
+_ON: Final = "(has(self.encryption) && self.encryption.scheme != 'None')"
+_DISTRIBUTED: Final = "(has(self.differentialPrivacy) && self.differentialPrivacy.mechanism == 'Distributed')"
+
+
+def _is_distributed(privacy: Any) -> bool:
+    asked = privacy.differential_privacy
+    return asked is not None and asked.mechanism == "Distributed"
+
+
+#: Rules of spec.privacy; what the rest of the spec has to do with encryption is in `hanse.api.encryptionrules`.
+ENCRYPTION_RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        cel=f"!{_DISTRIBUTED} || {_ON}",
+        message="differentialPrivacy.mechanism Distributed needs encryption, without which the server sees each share "
+        "of the noise alone: set encryption, or mechanism Local",
+        holds=lambda p: not _is_distributed(p) or p.encrypts is not None,
+        field="differentialPrivacy",
+    ),
+    Rule(
+        cel=f"!{_DISTRIBUTED} || !has(self.encryption) || self.encryption.scheme != 'CKKS'",
+        message="encryption.scheme CKKS adds an error of its own to mechanism Distributed's integers, which nobody has "
+        "accounted for: set scheme to BFV, or mechanism to Local",
+        holds=lambda p: not _is_distributed(p) or p.encryption is None or p.encryption.scheme != "CKKS",
+        field="encryption",
+    ),
+    Rule(
+        cel="!has(self.differentialPrivacy) || !has(self.encryption) || !has(self.encryption.range)",
+        message="encryption.range is for jobs without differentialPrivacy, whose clip and noise say it: remove it",
+        holds=lambda p: p.differential_privacy is None or p.encryption is None or p.encryption.range is None,
+        field="encryption",
+    ),
+    Rule(
+        cel=f"{_ON} || !has(self.collusionThreshold) || self.collusionThreshold == 0",
+        message="collusionThreshold is for encryption: remove it, or set encryption",
+        holds=lambda p: p.encrypts is not None or p.collusion_threshold == 0,
+        field="collusionThreshold",
+    ),
+    Rule(
+        cel=f"{_ON} || !has(self.modelRelease) || self.modelRelease == 'Coordinator'",
+        message="modelRelease is for encryption, without which the server has every round's model: remove it, or set "
+        "encryption",
+        holds=lambda p: p.encrypts is not None or p.model_release == "Coordinator",
+        field="modelRelease",
+    ),
+)
 
 
 # --- what is planned -------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from hanse.api.aggregation import StopRule as StopRule
 from hanse.api.aggregation import StrategyName as StrategyName
 from hanse.api.aggregation import Weights as Weights
 from hanse.api.compression import Compression
+from hanse.api.encryption import Encryption
+from hanse.api.encryptionrules import JOB_ENCRYPTION_RULES, encryption_of
 from hanse.api.jobrules import CHECKPOINT_EVERY, ON_DROPOUT, ROUND_TIMEOUT, SPEC_RULES
 from hanse.api.jobrules import ROUNDS_KEY as ROUNDS_KEY
 from hanse.api.jobstatus import MAX_MISSING_NAMES as MAX_MISSING_NAMES
@@ -87,7 +89,8 @@ class AppSpec(ApiModel):
     )
     initial_model: InitialModel | None = Field(
         default=None,
-        description="With differentialPrivacy: how each gate makes the first model; without it from seed 0.",
+        description="With differentialPrivacy or encryption: how each gate makes the first model; without it from "
+        "seed 0.",
     )
 
 
@@ -147,7 +150,7 @@ class OutputSpec(ApiModel):
 class FederatedJobSpec(ApiModel):
     """What to train, with whom, how many rounds."""
 
-    RULES: ClassVar[tuple[Rule, ...]] = SPEC_RULES + PRIVACY_RULES
+    RULES: ClassVar[tuple[Rule, ...]] = SPEC_RULES + PRIVACY_RULES + JOB_ENCRYPTION_RULES
 
     app: AppSpec = Field(description="The code that is trained.")
     participants: list[JobParticipant] = Field(
@@ -216,3 +219,8 @@ class FederatedJobSpec(ApiModel):
     def differential_privacy(self) -> DifferentialPrivacy | None:
         """What is asked of the owners' privacy budgets, if anything."""
         return asked(self)
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """How updates are encrypted, where they are."""
+        return encryption_of(self)

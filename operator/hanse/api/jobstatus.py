@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hanse.api.conditions import Condition
+from hanse.api.encryption import EncryptionPlan, ModelRelease, Scheme
 from hanse.api.meta import MAP_BY_TYPE, ApiModel, Decimal, Message, ObjectName, PositiveDecimal, ShortName
 from hanse.api.privacy import Adjacency, Adversary, Mechanism, PrivacyPlan, Unit
 
@@ -29,6 +30,7 @@ class Summary(ApiModel):
     reason: str = Field(default="-", max_length=64, description="Reason of the condition that explains the state.")
     eta: str = Field(default="-", max_length=32, description="Estimated time left.")
     epsilon: str = Field(default="-", max_length=32, description="Epsilon spent and asked, 1.8/3.0.")
+    encryption: str = Field(default="-", max_length=8, description="Scheme under which updates leave, BFV.")
 
 
 class RoundStatus(ApiModel):
@@ -97,24 +99,43 @@ class OwnerPrivacy(ApiModel):
 
 
 class JobPrivacy(ApiModel):
-    """What the job may release, and what it has."""
+    """What the job may release and what it has, how updates are encrypted and who can read them."""
 
-    unit: Unit = Field(description="Whose data is hidden.")
-    mechanism: Mechanism = Field(description="Who adds the noise.")
-    adjacency: Adjacency = Field(description="AddRemove (unit Record) or Replace (unit Silo).")
-    accountant: Literal["RDP"] = Field(description="How losses are composed.")
-    asked: PositiveDecimal = Field(description="Epsilon of the whole job, at delta.")
-    delta: PositiveDecimal = Field(description="Failure probability.")
+    unit: Unit | None = Field(default=None, description="Whose data is hidden.")
+    mechanism: Mechanism | None = Field(default=None, description="Who adds the noise.")
+    adjacency: Adjacency | None = Field(default=None, description="AddRemove (unit Record) or Replace (unit Silo).")
+    accountant: Literal["RDP"] | None = Field(default=None, description="How losses are composed.")
+    asked: PositiveDecimal | None = Field(default=None, description="Epsilon of the whole job, at delta.")
+    delta: PositiveDecimal | None = Field(default=None, description="Failure probability.")
     epsilon: list[AdversaryEpsilon] = Field(
         default_factory=list, max_length=4, description="Spent so far, against each adversary."
     )
-    plan: PrivacyPlan = Field(description="Resolved at the start; each participant's has its own expectedBatch.")
+    plan: PrivacyPlan | None = Field(
+        default=None, description="Resolved at the start; each participant's has its own expectedBatch."
+    )
     owners: dict[ShortName, OwnerPrivacy] = Field(
         default_factory=dict, max_length=MAX_PARTICIPANTS, description="Each participant's declarations, by its name."
     )
+    encryption: Scheme = Field(default="None", description="Scheme under which updates leave the gates.")
+    key_maker: ShortName | None = Field(default=None, description="Participant whose gate makes the key.")
+    key_fingerprint: str | None = Field(
+        default=None, max_length=80, description="Of the job's key, as its holders have signed it."
+    )
+    key_holders: list[ShortName] = Field(
+        default_factory=list, max_length=MAX_PARTICIPANTS, description="Participants whose gates hold the key."
+    )
+    collusion_threshold: int | None = Field(
+        default=None, ge=0, le=1022, description="Participants that may lie or collude without harm to the others."
+    )
+    model_release: ModelRelease | None = Field(default=None, description="Who gets the plain model at the end.")
+    encryption_plan: EncryptionPlan | None = Field(
+        default=None, description="Resolved at the start, the same for every participant, with pinned identities."
+    )
 
-    def plan_of(self, participant: str) -> PrivacyPlan:
-        """The plan of one participant. Raises KeyError for one that the job does not have."""
+    def plan_of(self, participant: str) -> PrivacyPlan | None:
+        """The plan of one participant; None without differential privacy. Raises KeyError for a stranger."""
+        if self.plan is None:
+            return None
         owner = self.owners[participant]
         return self.plan.for_owner(owner.records, owner.adversary)
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from hanse.api.conditions import Condition
+from hanse.api.encryption import ModelRelease
 from hanse.api.meta import (
     LABEL_KEY_PATTERN,
     LABEL_VALUE_PATTERN,
@@ -177,7 +178,22 @@ class ParticipantPolicy(ApiModel):
         default=None, description="Largest epsilon of one job; without it what is left of the budget."
     )
     adversary: Adversary = Field(
-        default="ServerAndOne", description="Against whom the budget is charged; Local noise is the same for all."
+        default="ServerAndOne",
+        description="Against whom the budget is charged and maxEpsilonPerJob holds; Local noise is the same for all.",
+    )
+    require_encryption: bool = Field(
+        default=False, description="Only jobs with spec.privacy.encryption: nobody else ever holds an update."
+    )
+    min_participants: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Smallest number of updates that may become one model: a job's quorum is at least so large.",
+    )
+    model_release: ModelRelease = Field(
+        default="Coordinator",
+        description="Most that may get the plain model at the end: Never, Participants or Coordinator; the first two "
+        "need encryption.",
     )
 
 
@@ -256,6 +272,19 @@ class PodTemplate(ApiModel):
     resources: Resources = Field(default_factory=Resources, description="Resources of the trainer's container.")
 
 
+class ModelsVolume(ApiModel):
+    """Where models of jobs with modelRelease Participants go."""
+
+    claim_name: ObjectName = Field(
+        description="PersistentVolumeClaim in the Participant's namespace; mounted into gates alone."
+    )
+
+
+def _models_apart(spec: "ParticipantSpec") -> bool:
+    claims = {d.source.persistent_volume_claim.claim_name for d in spec.datasets}
+    return spec.models is None or spec.models.claim_name not in claims
+
+
 def _one_population_a_claim(spec: "ParticipantSpec") -> bool:
     known: dict[str, str | None] = {}
     claims = ((d.source.persistent_volume_claim.claim_name, d.population) for d in spec.datasets)
@@ -277,6 +306,14 @@ class ParticipantSpec(ApiModel):
             holds=_one_population_a_claim,
             field="datasets",
         ),
+        Rule(
+            cel="!has(self.models) || self.datasets.all(d, "
+            "d.source.persistentVolumeClaim.claimName != self.models.claimName)",
+            message="models.claimName must not be a dataset's claim: gates write there, and trainers read all of a "
+            "dataset's claim: name another",
+            holds=_models_apart,
+            field="models",
+        ),
     )
 
     organisation: str = Field(min_length=1, max_length=128, description="Name of the organisation, for people.")
@@ -285,6 +322,9 @@ class ParticipantSpec(ApiModel):
     )
     policy: ParticipantPolicy = Field(
         default_factory=ParticipantPolicy, description="On what terms the owner takes part."
+    )
+    models: ModelsVolume | None = Field(
+        default=None, description="Where the owner gets models of jobs with modelRelease Participants."
     )
     pod_template: PodTemplate = Field(default_factory=PodTemplate, description="Pod fields of the client pods.")
 

@@ -11,7 +11,7 @@ from hanse.api.aggregation import Aggregation
 from hanse.api.compression import Compression
 from hanse.api.conditions import Condition
 from hanse.api.encryption import EncryptionPlan
-from hanse.api.job import AppPath, ArrayGlob, ConfigKey, ConfigValue, ImageRef
+from hanse.api.job import AdversaryEpsilon, AppPath, ArrayGlob, ConfigKey, ConfigValue, ImageRef
 from hanse.api.meta import MAP_BY_TYPE, ApiModel, Message, NamespaceName, PositiveDecimal, ShortName, Uid
 from hanse.api.privacy import PrivacyPlan
 
@@ -44,6 +44,9 @@ class ParticipationPlan(ApiModel):
         default_factory=dict, max_length=64, description="Run config of the app."
     )
     rounds: int = Field(ge=1, le=100_000, description="Rounds asked for.")
+    quorum: int | None = Field(
+        default=None, ge=1, le=1024, description="Smallest number of updates that become a round's model."
+    )
     server_address: str = Field(max_length=320, description="host:port of the job's front.")
     ca_certificate: str = Field(max_length=8192, description="The job's CA certificate, PEM.")
     active_deadline_seconds: int | None = Field(
@@ -96,7 +99,10 @@ class ParticipationEpsilon(ApiModel):
     """What this owner's budget pays for this job, at the budget's delta."""
 
     reserved: PositiveDecimal = Field(description="Worst case that was reserved.")
-    spent: PositiveDecimal = Field(description="What was released.")
+    spent: PositiveDecimal = Field(description="What was released, against the adversary of the owner's policy.")
+    against: list[AdversaryEpsilon] = Field(
+        default_factory=list, max_length=4, description="What was released, against each adversary."
+    )
 
 
 class ParticipationStatus(ApiModel):

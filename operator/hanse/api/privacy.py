@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
+from hanse.api.encryption import ENCRYPTION_RULES, Encryption, ModelRelease
 from hanse.api.meta import ApiModel, PositiveDecimal
 from hanse.api.rules import Rule, between
 
@@ -225,9 +226,31 @@ class DifferentialPrivacy(ApiModel):
 class PrivacySpec(ApiModel):
     """What protects the owners' data in this job."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = ENCRYPTION_RULES
+
     differential_privacy: DifferentialPrivacy | None = Field(
         default=None, description="Noise that hides a record or a silo; needs a PrivacyBudget at every owner."
     )
+    encryption: Encryption | None = Field(
+        default=None, description="Updates leave the gates encrypted; the server adds what it cannot read."
+    )
+    collusion_threshold: int = Field(
+        default=0,
+        ge=0,
+        le=1022,
+        description="With encryption: how many participants may lie or collude without harm to the others.",
+    )
+    model_release: ModelRelease = Field(
+        default="Coordinator",
+        description="With encryption: who gets the plain model at the end: Coordinator (in output), Participants (each "
+        "in its own volume), or Never.",
+    )
+
+    @property
+    def encrypts(self) -> Encryption | None:
+        """The encryption that is on, if any."""
+        wanted = self.encryption
+        return wanted if wanted is not None and wanted.scheme != "None" else None
 
 
 # --- what is planned -------------------------------------------------------------------------------------------------

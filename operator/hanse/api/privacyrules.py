@@ -9,6 +9,7 @@ from hanse.api.rules import Rule
 MAX_PAID_ROUNDS: Final = 2 * MAX_PRIVATE_ROUNDS
 
 _DP: Final = "self.privacy.differentialPrivacy"
+_ENCRYPTS: Final = "(has(self.privacy.encryption) && self.privacy.encryption.scheme != 'None')"
 _NO_DP: Final = f"!has(self.privacy) || !has({_DP})"
 _NOT_RECORD: Final = f"{_NO_DP} || {_DP}.unit != 'Record'"
 
@@ -67,9 +68,14 @@ PRIVACY_RULES: Final[tuple[Rule, ...]] = (
         "would miss these arrays",
     ),
     Rule(
-        cel=f"!has(self.app.initialModel) || (has(self.privacy) && has({_DP}))",
-        message="app.initialModel is for privacy.differentialPrivacy: remove it; without privacy the app makes its own",
-        holds=lambda s: s.app.initial_model is None or asked(s) is not None,
+        cel=f"!has(self.app.initialModel) || (has(self.privacy) && (has({_DP}) || {_ENCRYPTS}))",
+        message="app.initialModel is for privacy.differentialPrivacy and privacy.encryption: remove it; without them "
+        "the app makes its own",
+        holds=lambda s: (
+            s.app.initial_model is None
+            or asked(s) is not None
+            or (s.privacy is not None and s.privacy.encrypts is not None)
+        ),
         field="app",
     ),
     Rule(

@@ -4,43 +4,34 @@ The one judgement of the operator (before the start, and while the job runs), of
 What a budget still holds is not judged here: that takes the ledger (`hanse.dp.book`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import get_args
 
 from hanse.api.apps import BUILT_IN_APPS, COUNTS_FEATURES, COUNTS_SCORES, NEEDS_SCHEMA, RECORD_APPS
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
+from hanse.api.encryptionplan import needs_records
+from hanse.api.encryptionterms import EncryptionAsk, data_objections, policy_objections
 from hanse.api.job import FederatedJobSpec
-from hanse.api.meta import MESSAGE_MAX, clip_message
-from hanse.api.participant import Dataset, DatasetSchema, ParticipantPolicy
+from hanse.api.meta import clip_message
+from hanse.api.objection import Objection as Objection
+from hanse.api.participant import Dataset, DatasetSchema, ParticipantPolicy, ParticipantSpec
 from hanse.api.participation import ParticipationPlan
-from hanse.api.privacy import Unit
-
-
-@dataclass(frozen=True)
-class Objection:
-    """What stands in the way, for a person, and the next step."""
-
-    reason: Reason
-    message: str
-    next_step: str
-
-    def __str__(self) -> str:
-        """In a condition: where it is too long the next step stays."""
-        return f"{clip_message(self.message, MESSAGE_MAX - len(self.next_step) - 2)}: {self.next_step}"
+from hanse.api.privacy import Adversary, Unit
 
 
 @dataclass(frozen=True)
 class PrivacyAsk:
-    """What a job asks of a privacy budget. `epsilon` is None while nobody has computed it.
+    """What a job asks of a privacy budget. `epsilons` are against each adversary, empty while nobody has computed them.
 
     `columns`: features are scaled or counted, so their ranges must be known.
     """
 
     unit: Unit
     delta: float
-    epsilon: float | None
+    epsilons: Mapping[Adversary, float]
     columns: bool = False
 
 
@@ -51,25 +42,37 @@ class Ask:
     image: str
     client_app: str
     weighed: bool
+    quorum: int | None = None
     privacy: PrivacyAsk | None = None
+    encryption: EncryptionAsk | None = None
 
     @classmethod
-    def of_spec(cls, spec: FederatedJobSpec, epsilon: float | None) -> "Ask":
-        """Of a job; `epsilon` is its plan's (`hanse.dp`), None where it is not known."""
-        wanted = spec.differential_privacy
-        privacy = None
+    def of_spec(cls, spec: FederatedJobSpec, epsilons: Mapping[Adversary, float] | None) -> "Ask":
+        """Of a job; `epsilons` are its plan's (`hanse.dp`), None where they are not known."""
+        wanted, app = spec.differential_privacy, spec.app.client_app
+        privacy = encryption = None
         if wanted is not None:
-            known = epsilon if epsilon is not None else float(wanted.epsilon) if wanted.epsilon is not None else None
-            columns = spec.app.client_app in NEEDS_SCHEMA or wanted.statistics is not None
+            known = epsilons
+            if known is None:
+                known = dict.fromkeys(get_args(Adversary), float(wanted.epsilon)) if wanted.epsilon is not None else {}
+            columns = app in NEEDS_SCHEMA or wanted.statistics is not None
             privacy = PrivacyAsk(wanted.unit, float(wanted.delta), known, columns)
-        return cls(spec.app.image, spec.app.client_app, spec.aggregation.weights == "RecordCount", privacy)
+        if spec.privacy is not None and spec.encryption is not None:
+            encryption = EncryptionAsk(spec.privacy.model_release, needs_records(spec), app in NEEDS_SCHEMA)
+        weighed = spec.aggregation.weights == "RecordCount"
+        return cls(spec.app.image, app, weighed, spec.effective_quorum, privacy, encryption)
 
     @classmethod
-    def of_plan(cls, plan: ParticipationPlan) -> "Ask":
-        """Of a Participation."""
+    def of_plan(cls, plan: ParticipationPlan, epsilons: Mapping[Adversary, float] | None = None) -> "Ask":
+        """Of a Participation; what was declared of the data is in its plan, and not asked again."""
         found = plan.privacy
-        privacy = PrivacyAsk(found.unit, float(found.delta), float(found.epsilon)) if found is not None else None
-        return cls(plan.image, plan.client_app, plan.aggregation.weights == "RecordCount", privacy)
+        privacy = encryption = None
+        if found is not None:
+            privacy = PrivacyAsk(found.unit, float(found.delta), epsilons or {})
+        if plan.encryption is not None:
+            encryption = EncryptionAsk(plan.encryption.model_release)
+        weighed = plan.aggregation.weights == "RecordCount"
+        return cls(plan.image, plan.client_app, weighed, plan.quorum, privacy, encryption)
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,12 @@ class Budget:
     invalid: str = ""
 
 
-def objections(
-    ask: Ask, owner: str, policy: ParticipantPolicy, dataset: Dataset, budget: Budget
-) -> Iterator[Objection]:
+def objections(ask: Ask, owner: str, found: ParticipantSpec, dataset: Dataset, budget: Budget) -> Iterator[Objection]:
     """What the terms of Participant `owner` (namespace/name) have against a job, before it starts."""
     where = f"dataset {dataset.name} of Participant {owner}"
-    yield from _policy(ask, owner, where, policy, dataset)
+    yield from _policy(ask, owner, where, found, dataset)
+    if ask.encryption is not None:
+        yield from data_objections(ask.encryption, where, dataset)
     if ask.privacy is None:
         return
     yield from _dataset(ask, ask.privacy, where, dataset)
@@ -93,13 +96,20 @@ def objections(
         yield from _budget(ask.privacy, owner, dataset.population, budget)
 
 
-def standing(plan: ParticipationPlan, owner: str, policy: ParticipantPolicy, dataset: Dataset) -> Iterator[Objection]:
+def standing(
+    plan: ParticipationPlan,
+    owner: str,
+    found: ParticipantSpec,
+    dataset: Dataset,
+    epsilons: Mapping[Adversary, float] | None = None,
+) -> Iterator[Objection]:
     """What the owner has against a Participation that it took part in so far: it may change its mind at any time.
 
+    `epsilons` are its privacy plan's, against each adversary (`hanse.dp.worst_epsilons`).
     What it declared of the data is in the plan and stays: later edits are for later jobs.
     """
     where = f"dataset {dataset.name} of Participant {owner}"
-    yield from _policy(Ask.of_plan(plan), owner, where, policy, dataset)
+    yield from _policy(Ask.of_plan(plan, epsilons), owner, where, found, dataset)
     if plan.privacy is not None and plan.population != dataset.population:
         yield Objection(
             Reason.POPULATION_NOT_DECLARED,
@@ -108,7 +118,8 @@ def standing(plan: ParticipationPlan, owner: str, policy: ParticipantPolicy, dat
         )
 
 
-def _policy(ask: Ask, owner: str, where: str, policy: ParticipantPolicy, dataset: Dataset) -> Iterator[Objection]:
+def _policy(ask: Ask, owner: str, where: str, found: ParticipantSpec, dataset: Dataset) -> Iterator[Objection]:
+    policy = found.policy
     if policy.images and not _matches(ask.image, policy.images):
         yield Objection(
             Reason.IMAGE_NOT_ALLOWED,
@@ -123,14 +134,18 @@ def _policy(ask: Ask, owner: str, where: str, policy: ParticipantPolicy, dataset
             f"{where} belongs to population {dataset.population}, whose privacy is counted",
             "set spec.privacy.differentialPrivacy",
         )
+    yield from policy_objections(ask.encryption, ask.quorum, owner, found)
 
 
 def _private(ask: Ask, wanted: PrivacyAsk, owner: str, policy: ParticipantPolicy) -> Iterator[Objection]:
-    limit = policy.max_epsilon_per_job
-    if limit is not None and wanted.epsilon is not None and wanted.epsilon > float(limit):
+    limit, charged = policy.max_epsilon_per_job, wanted.epsilons.get(policy.adversary)
+    if limit is not None and charged is not None and charged > float(limit):
+        best = wanted.epsilons.get("Outsiders", charged)
+        other = f", {best:.4g} against Outsiders" if f"{best:.4g}" != f"{charged:.4g}" else ""
         yield Objection(
             Reason.EPSILON_TOO_LARGE,
-            f"epsilon {wanted.epsilon:.4g} is more than Participant {owner} allows (policy.maxEpsilonPerJob {limit})",
+            f"epsilon {charged:.4g} against {policy.adversary}{other}: more than Participant {owner} allows "
+            f"(policy.maxEpsilonPerJob {limit})",
             "ask for less",
         )
     trusted = policy.record_apps or sorted(RECORD_APPS)
@@ -235,6 +250,14 @@ def app_objections(spec: FederatedJobSpec) -> Iterator[Objection]:
                 f"app {app} gives no histograms for privacy.differentialPrivacy.{field}",
                 "remove it",
             )
+
+
+def compares_schemas(spec: FederatedJobSpec) -> bool:
+    """Whether the columns that owners declare must be the same: gates make first models, or count, by them."""
+    wanted, schema = spec.differential_privacy, spec.app.client_app in NEEDS_SCHEMA
+    return (wanted is not None and wanted.statistics is not None) or (
+        schema and (wanted is not None or spec.encryption is not None)
+    )
 
 
 def schema_objections(schemas: dict[str, DatasetSchema]) -> Iterator[Objection]:

@@ -6,16 +6,16 @@ are in the files. What a budget still holds is in the owners' ledgers and not kn
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import Dataset, ParticipantSpec
-from hanse.api.privacy import ACCOUNTANT, Adversary, PrivacyPlan
-from hanse.api.terms import Ask, Budget, app_objections, objections, schema_objections
+from hanse.api.privacy import ACCOUNTANT, PrivacyPlan
+from hanse.api.terms import Ask, Budget, app_objections, compares_schemas, objections, schema_objections
 from hanse.cli.yamlfiles import Location
 from hanse.dp import AccountingError, resolve
+from hanse.dp.worst import worst_epsilons
 
 Owners = Mapping[tuple[str, str], ParticipantSpec]
 Budgets = Mapping[tuple[str, str], PrivacyBudgetSpec]
@@ -43,7 +43,7 @@ def findings(spec: FederatedJobSpec, owners: Owners, budgets: Budgets) -> Iterat
         yield Finding(("spec", "privacy", "differentialPrivacy"), str(error), "Ask for another.", Reason.INVALID_SPEC)
     for each in app_objections(spec):
         yield Finding(("spec", "privacy", "differentialPrivacy"), each.message, _sentence(each.next_step), each.reason)
-    ask = Ask.of_spec(spec, float(plan.epsilon) if plan is not None else None)
+    ask = Ask.of_spec(spec, worst_epsilons(plan) if plan is not None else None)
     used: dict[str, Dataset] = {}
     for index, member in enumerate(spec.participants):
         ref = member.participant_ref
@@ -53,10 +53,10 @@ def findings(spec: FederatedJobSpec, owners: Owners, budgets: Budgets) -> Iterat
             continue
         used[member.name] = dataset
         budget = Budget(budgets.get((ref.namespace, dataset.population or "")))
-        for each in objections(ask, f"{ref.namespace}/{ref.name}", owner.policy, dataset, budget):
+        for each in objections(ask, f"{ref.namespace}/{ref.name}", owner, dataset, budget):
             where: Location = ("spec", "participants", index, "participantRef")
             yield Finding(where, each.message, _sentence(each.next_step), each.reason)
-    if ask.privacy is not None and ask.privacy.columns:
+    if compares_schemas(spec):
         schemas = {name: dataset.schema_ for name, dataset in used.items() if dataset.schema_ is not None}
         for each in schema_objections(schemas):
             yield Finding(("spec", "participants"), each.message, _sentence(each.next_step), each.reason)
@@ -65,9 +65,16 @@ def findings(spec: FederatedJobSpec, owners: Owners, budgets: Budgets) -> Iterat
 def plan_of(spec: FederatedJobSpec) -> PrivacyPlan | None:
     """The plan of the job but for each owner's own part; None without privacy. Raises AccountingError."""
     wanted = spec.differential_privacy
-    if wanted is None:
+    if wanted is None or spec.privacy is None:
         return None
-    return resolve(wanted, spec.rounds, _ANY_RECORDS)
+    distributed = wanted.mechanism == "Distributed"
+    return resolve(
+        wanted,
+        spec.rounds,
+        _ANY_RECORDS,
+        quorum=spec.effective_quorum if distributed else None,
+        collusion_threshold=spec.privacy.collusion_threshold if distributed else 0,
+    )
 
 
 def describe(plan: PrivacyPlan) -> str:
@@ -75,10 +82,18 @@ def describe(plan: PrivacyPlan) -> str:
     noises = [float(noise) for noise in plan.noise_multipliers]
     noise = f"{noises[0]:.4g}" if len(set(noises)) == 1 else f"{noises[0]:.4g} to {noises[-1]:.4g}"
     return (
-        f"epsilon {float(plan.epsilon):.4g} at most (unit {plan.unit}, adjacency {plan.adjacency}, delta {plan.delta}, "
-        f"adversaries {', '.join(get_args(Adversary))}, accountant {ACCOUNTANT}): noise multiplier {noise}, "
-        f"{len(plan.slots())} releases in {plan.rounds} rounds by each participant"
+        f"epsilon {_against(plan)} at most (mechanism {plan.mechanism}, unit {plan.unit}, adjacency {plan.adjacency}, "
+        f"delta {plan.delta}, accountant {ACCOUNTANT}): noise multiplier {noise}, {len(plan.slots())} releases in "
+        f"{plan.rounds} rounds by each participant"
     )
+
+
+def _against(plan: PrivacyPlan) -> str:
+    """`3 against Outsiders, CollusionThreshold; 4.2 against OneParticipant`: one entry for each figure."""
+    by_figure: dict[str, list[str]] = {}
+    for adversary, value in worst_epsilons(plan).items():
+        by_figure.setdefault(f"{value:.4g}", []).append(adversary)
+    return "; ".join(f"{figure} against {', '.join(who)}" for figure, who in by_figure.items())
 
 
 def _sentence(text: str) -> str:

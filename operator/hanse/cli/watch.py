@@ -44,13 +44,14 @@ def list_jobs(cluster: Cluster, namespace: str | None, console: Console, now: da
 def jobs_table(jobs: list[dict[str, Any]], now: datetime) -> Table:
     """One row a job."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("NAMESPACE", "NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "EPSILON", "REASON", "ETA", "AGE"):
+    told = ("STATE", "ROUND", "PARTICIPANTS", "METRIC", "EPSILON", "ENCRYPTION", "REASON", "ETA")
+    for name in ("NAMESPACE", "NAME", *told, "AGE"):
         table.add_column(name)
     for job in jobs:
         meta, s = job["metadata"], status_of(job).summary
         created = datetime.fromisoformat(meta["creationTimestamp"].replace("Z", "+00:00"))
         age = duration((now - created).total_seconds())
-        known = (s.state, s.round, s.participants, s.metric, s.epsilon, s.reason, s.eta)
+        known = (s.state, s.round, s.participants, s.metric, s.epsilon, s.encryption, s.reason, s.eta)
         table.add_row(meta["namespace"], meta["name"], *known, age)
     return table
 

@@ -25,6 +25,8 @@ def keys(view: View, cache: Cache) -> Iterator[Key]:
     kind = view.meta.kind
     if kind in _OWN:
         yield Key(kind, view.meta.namespace, view.meta.name)
+    if kind == kinds.FEDERATED_JOB.kind and isinstance(view, Custom) and not view.status.get("startTime"):
+        yield from signers(view)
     if kind == kinds.PARTICIPATION.kind and isinstance(view, Custom):
         reference = view.spec.get("jobRef") or {}
         yield Key(kinds.FEDERATED_JOB.kind, reference.get("namespace", ""), reference.get("name", ""))
@@ -34,6 +36,16 @@ def keys(view: View, cache: Cache) -> Iterator[Key]:
         yield from _charged(view, cache)
     elif kind in (kinds.JOB.kind, kinds.POD.kind):
         yield from _parent(view)
+
+
+def signers(job: Custom) -> Iterator[Key]:
+    """The Participants of an encrypted job: each needs an identity before it starts."""
+    encryption = (job.spec.get("privacy") or {}).get("encryption")
+    if encryption is None or encryption.get("scheme") == "None":
+        return
+    for member in job.spec.get("participants") or []:
+        reference = member.get("participantRef") or {}
+        yield Key(kinds.PARTICIPANT.kind, reference.get("namespace", ""), reference.get("name", ""))
 
 
 def _parent(view: View) -> Iterator[Key]:

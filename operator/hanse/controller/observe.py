@@ -13,11 +13,13 @@ from hanse.api.participant import ParticipantSpec, ParticipantStatus
 from hanse.api.participation import ParticipationSpec, ParticipationStatus
 from hanse.controller import errors, kinds
 from hanse.controller.cache import Cache
+from hanse.controller.dispatch import signers
 from hanse.controller.door import Door
 from hanse.controller.manifests.client import ANNOTATION_GENERATION
 from hanse.controller.observe_budget import BudgetObserver
 from hanse.controller.parse import decode, expiry, parse_model, parse_status
 from hanse.controller.progress.store import ProgressStore
+from hanse.controller.queue import Key
 from hanse.controller.reconcile.model import (
     BudgetLookup,
     Defaults,
@@ -136,16 +138,18 @@ class Observer:
         """A Participant: from the cache, or live before it is said to be missing."""
         view = self._cache.custom(kinds.PARTICIPANT, namespace, name)
         content: Mapping[str, Any] | None = view.spec if view is not None else None
+        known: Mapping[str, Any] = view.status if view is not None else {}
         if view is None:
             try:
                 raw = await self._door.get(kinds.PARTICIPANT, namespace, name)
             except errors.Denied:
                 return Lookup(denied=True)
             content = raw.get("spec") if raw is not None else None
+            known = (raw.get("status") or {}) if raw is not None else {}
         if content is None:
             return Lookup()
         spec, error = parse_model(ParticipantSpec, content)
-        return Lookup(found=spec, invalid=error)
+        return Lookup(found=spec, invalid=error, identity=known.get("identity"))
 
     async def _claims(self, namespace: str, spec: FederatedJobSpec) -> dict[tuple[str, str], bool | None]:
         wanted = {(namespace, spec.output.claim_name)} if spec.output.claim_name is not None else set()
@@ -157,6 +161,8 @@ class Observer:
             # What the owner does not allow is not looked at.
             if dataset is not None and found is not None and namespace in found.policy.namespaces:
                 wanted.add((reference.namespace, dataset.source.persistent_volume_claim.claim_name))
+                if found.models is not None and spec.privacy is not None and spec.encryption is not None:
+                    wanted.add((reference.namespace, found.models.claim_name))
         return {each: await self._claim(*each) for each in sorted(wanted)}
 
     async def _claim(self, namespace: str, name: str) -> bool | None:
@@ -258,18 +264,26 @@ class Observer:
         """Everything about a Participant."""
         spec, error = parse_model(ParticipantSpec, view.spec)
         wanted = {d.source.persistent_volume_claim.claim_name for d in spec.datasets} if spec is not None else set()
+        signs = self._signs(view, spec)
         return ObservedParticipant(
             meta=view.meta,
             spec=spec,
             spec_error=error,
             status=parse_status(ParticipantStatus, view.status),
             claims={name: await self._claim(view.meta.namespace, name) for name in sorted(wanted)},
-            identity=await self._budgets.owner_identity(view.meta.namespace) if _is_private(spec) else None,
+            identity=await self._budgets.owner_identity(view.meta.namespace) if signs else None,
+            signs=signs,
         )
 
-
-def _is_private(spec: ParticipantSpec | None) -> bool:
-    return spec is not None and any(d.population is not None for d in spec.datasets)
+    def _signs(self, view: Custom, spec: ParticipantSpec | None) -> bool:
+        """Whether gates sign for a Participant: from its first private dataset, or its first encrypted job, on."""
+        if spec is None:
+            return False
+        if "identity" in view.status or any(d.population is not None for d in spec.datasets):
+            return True
+        here = Key(kinds.PARTICIPANT.kind, view.meta.namespace, view.meta.name)
+        jobs = (j for j in self._cache.customs(kinds.FEDERATED_JOB) if j.meta.namespace in spec.policy.namespaces)
+        return any(here in signers(job) for job in jobs)
 
 
 def _owned(job: JobView | None, owner: Meta) -> JobView | None:

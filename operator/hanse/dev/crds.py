@@ -1,5 +1,6 @@
 """CustomResourceDefinitions from the kinds' models. Called by `hanse.dev.generate` and by the integration tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ class Kind:
     frozen_at_start: tuple[str, ...] = ()
     frozen: tuple[str, ...] = field(default=())
     status_stays: bool = False
+    rules: tuple[Mapping[str, str], ...] = ()
 
     @property
     def singular(self) -> str:
@@ -67,6 +69,15 @@ def _wire_fields(model: type[BaseModel], *, without: tuple[str, ...]) -> tuple[s
 
 _AGE: Final = Column("Age", ".metadata.creationTimestamp", "Since when it exists.", type="date")
 
+#: The key of an encrypted job is known to its gates alone.
+_KEPT_RUNNING: Final = {
+    "rule": "!self.spec.suspend || oldSelf.spec.suspend || !has(oldSelf.status) || !has(oldSelf.status.startTime) || "
+    "!has(self.spec.privacy) || !has(self.spec.privacy.encryption) || self.spec.privacy.encryption.scheme == 'None'",
+    "message": "spec.suspend cannot be set once an encrypted job has started: its key lives in the gates alone and "
+    "would be lost with them; delete the job and create it anew",
+    "fieldPath": ".spec.suspend",
+}
+
 KINDS: Final = (
     Kind(
         kind="FederatedJob",
@@ -81,12 +92,14 @@ KINDS: Final = (
             Column("Participants", ".status.summary.participants", "Ready and total participants."),
             Column("Metric", ".status.summary.metric", "Newest evaluation metric."),
             Column("Epsilon", ".status.summary.epsilon", "Epsilon spent and asked."),
+            Column("Encryption", ".status.summary.encryption", "Scheme under which updates leave.", wide=True),
             Column("Reason", ".status.summary.reason", "Reason of the condition behind the state.", wide=True),
             Column("ETA", ".status.summary.eta", "Estimated time left.", wide=True),
             _AGE,
         ),
         categories=("hanse", "all"),
         frozen_at_start=_wire_fields(FederatedJobSpec, without=MUTABLE_SPEC_FIELDS),
+        rules=(_KEPT_RUNNING,),
     ),
     Kind(
         kind="Participant",
@@ -209,7 +222,8 @@ def _root_schema(kind: Kind) -> Schema:
             "status": structural_schema(kind.status, defaults=False),
         },
     }
-    rules: list[dict[str, str]] = [_SHORT_NAME_RULE] if kind.short_name else []
+    rules: list[Mapping[str, str]] = [_SHORT_NAME_RULE] if kind.short_name else []
+    rules += kind.rules
     if kind.status_stays:
         rules.append(_STATUS_STAYS)
     started = "has(oldSelf.status) && has(oldSelf.status.startTime)"

@@ -7,7 +7,7 @@ import json
 from typing import Final
 
 from hanse.api import names
-from hanse.api.participant import Dataset, PodTemplate
+from hanse.api.participant import Dataset, ParticipantSpec, PodTemplate
 from hanse.api.participation import ParticipationSpec
 from hanse.api.paths import Paths
 from hanse.api.podsecurity import pod_security
@@ -22,6 +22,8 @@ from hanse.controller.views import Meta
 DEFAULT_DEADLINE_SECONDS: Final = 7 * 24 * 3600
 #: The kubelet renews it at four fifths of its life.
 LEDGER_TOKEN_SECONDS: Final = 3600
+#: A verifier parses others' ciphertexts in a process of its own: 4.1 bytes for each parameter, one at a time.
+ENCRYPTED_GATE_REQUESTS: Final = {"cpu": "250m", "memory": "512Mi"}
 ANNOTATION_GENERATION: Final = f"{names.GROUP}/participation-generation"
 _PATHS: Final = Paths()
 
@@ -65,8 +67,9 @@ def build_client_secret(meta: Meta, spec: ParticipationSpec, *, certificate: str
     }
 
 
-def build_client_job(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTemplate) -> Manifest:
+def build_client_job(meta: Meta, spec: ParticipationSpec, dataset: Dataset, owner: ParticipantSpec) -> Manifest:
     """The client Job. With a queue label it starts suspended and is the queue's from then on."""
+    template = owner.pod_template
     labels = {**_labels(spec), names.LABEL_ROLE: names.ROLE_CLIENT}
     queue = template.queue_name
     made: Manifest = {
@@ -85,7 +88,7 @@ def build_client_job(meta: Meta, spec: ParticipationSpec, dataset: Dataset, temp
             "activeDeadlineSeconds": spec.plan.active_deadline_seconds or DEFAULT_DEADLINE_SECONDS,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": common.failure_policy(names.CONTAINER_TRAINER, names.CONTAINER_APP_CHECK),
-            "template": {"metadata": {"labels": labels}, "spec": _pod(meta, spec, dataset, template)},
+            "template": {"metadata": {"labels": labels}, "spec": _pod(meta, spec, dataset, owner)},
         },
     }
     if queue:
@@ -93,7 +96,8 @@ def build_client_job(meta: Meta, spec: ParticipationSpec, dataset: Dataset, temp
     return made
 
 
-def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTemplate) -> Manifest:
+def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, owner: ParticipantSpec) -> Manifest:
+    template = owner.pod_template
     made: Manifest = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -102,7 +106,7 @@ def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTem
         "securityContext": pod_security(),
         "initContainers": [_app_check(spec), _gate(spec)],
         "containers": [_trainer(spec, template)],
-        "volumes": _volumes(meta, spec, dataset),
+        "volumes": [*_volumes(meta, spec, dataset), *_trusted_volumes(spec, owner)],
     }
     if spec.plan.privacy is not None:
         # Mounted nowhere by itself: the gate alone has the token.
@@ -116,10 +120,19 @@ def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, template: PodTem
     return made
 
 
+def _makes_model(spec: ParticipationSpec) -> bool:
+    """Whether the gate makes the first model itself, and signs what leaves it."""
+    return spec.plan.privacy is not None or spec.plan.encryption is not None
+
+
+def _gets_model(spec: ParticipationSpec) -> bool:
+    return spec.plan.encryption is not None and spec.plan.encryption.model_release == "Participants"
+
+
 def _app_check(spec: ParticipationSpec) -> Manifest:
     # No data, and nothing that the owner has said of it: the log of this import may reach the FederatedJob.
     mounts = [mount("check", _PATHS.config), _tmp()]
-    if spec.plan.privacy is not None:
+    if _makes_model(spec):
         mounts.append(mount("initial", _PATHS.initial, read_only=False))
     return common.container(
         names.CONTAINER_APP_CHECK,
@@ -138,17 +151,18 @@ def _gate(spec: ParticipationSpec) -> Manifest:
         # What it has taken and the app's state: out of the reach of the trainer's container.
         mount("journal", _PATHS.state, read_only=False),
     ]
+    if _makes_model(spec):
+        # The first model as it was made without data, and the owner's key, which signs: in no other container.
+        mounts += [mount("initial", _PATHS.initial), mount("identity", _PATHS.identity_key.parent)]
     if spec.plan.privacy is not None:
-        # The first model as it was made without data, and the data for its digest in the owner's ledger.
-        mounts += [mount("initial", _PATHS.initial), mount("data", _PATHS.data)]
-        # How it writes what it releases into the owner's PrivacyBudget, and signs it: in no other container.
-        mounts += [mount("ledger", _PATHS.ledger_access), mount("identity", _PATHS.identity_key.parent)]
+        # The data for its digest in the owner's ledger, and how what it releases is written into the PrivacyBudget.
+        mounts += [mount("data", _PATHS.data), mount("ledger", _PATHS.ledger_access)]
+    if _gets_model(spec):
+        mounts.append(mount("models", _PATHS.models, read_only=False))
+    # Encrypted it holds the model in float64, and the ciphertexts of those whose sum it verifies.
+    requests = {"cpu": "50m", "memory": "128Mi"} if spec.plan.encryption is None else ENCRYPTED_GATE_REQUESTS
     return common.sidecar(
-        names.CONTAINER_GATE,
-        spec.plan.gate_image,
-        common.program("gate"),
-        mounts,
-        resources={"requests": {"cpu": "50m", "memory": "128Mi"}},
+        names.CONTAINER_GATE, spec.plan.gate_image, common.program("gate"), mounts, resources={"requests": requests}
     )
 
 
@@ -184,24 +198,31 @@ def _volumes(meta: Meta, spec: ParticipationSpec, dataset: Dataset) -> list[Mani
         common.empty_dir("tmp", common.TMP_SIZE),
         common.empty_dir(f"tmp-{names.CONTAINER_GATE}", common.TMP_SIZE),
     ]
-    if spec.plan.privacy is not None:
-        made += [common.empty_dir("initial", common.SHARED_SIZE), *_ledger_volumes()]
     return made
 
 
-def _ledger_volumes() -> list[Manifest]:
-    """A short-lived token of the owner's account for gates, the API server's CA, and the owner's identity key."""
+def _trusted_volumes(spec: ParticipationSpec, owner: ParticipantSpec) -> list[Manifest]:
+    """What the gate alone has, beside what every gate has."""
+    made: list[Manifest] = []
+    if _makes_model(spec):
+        key = {"key": _PATHS.identity_key.name, "path": _PATHS.identity_key.name}
+        identity = {"secretName": names.OWNER_IDENTITY, "defaultMode": common.DEFAULT_MODE, "items": [key]}
+        made += [common.empty_dir("initial", common.SHARED_SIZE), {"name": "identity", "secret": identity}]
+    if spec.plan.privacy is not None:
+        made.append(_ledger_volume())
+    if _gets_model(spec) and owner.models is not None:  # without a claim the owner's terms refuse
+        made.append({"name": "models", "persistentVolumeClaim": {"claimName": owner.models.claim_name}})
+    return made
+
+
+def _ledger_volume() -> Manifest:
+    """A short-lived token of the owner's account for gates, and the API server's CA."""
     sources: list[Manifest] = [
         {"serviceAccountToken": {"path": "token", "expirationSeconds": LEDGER_TOKEN_SECONDS}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
     ]
-    key = {"key": _PATHS.identity_key.name, "path": _PATHS.identity_key.name}
-    identity = {"secretName": names.OWNER_IDENTITY, "defaultMode": common.DEFAULT_MODE, "items": [key]}
-    return [
-        {"name": "ledger", "projected": {"defaultMode": common.DEFAULT_MODE, "sources": sources}},
-        {"name": "identity", "secret": identity},
-    ]
+    return {"name": "ledger", "projected": {"defaultMode": common.DEFAULT_MODE, "sources": sources}}
 
 
 def _tmp() -> Manifest:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hanse.api.apps import BUILT_IN_APPS, NEEDS_SCHEMA, is_platform_app
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
-from hanse.controller.reconcile import acceptance_privacy
+from hanse.controller.reconcile import acceptance_encryption, acceptance_privacy
 from hanse.controller.reconcile.hints import permission_hint as permission_hint
 from hanse.controller.reconcile.model import ObservedJob
 
@@ -116,6 +116,7 @@ def _participant(observed: ObservedJob, spec: FederatedJobSpec, member: JobParti
         )
     problems = acceptance_privacy.of_participant(observed, spec, member, lookup.found, dataset)
     yield from (Refusal(*problem) for problem in problems)
+    yield from (Refusal(*p) for p in acceptance_encryption.of_participant(observed, spec, member, lookup))
     claim = dataset.source.persistent_volume_claim.claim_name
     if observed.claims.get((reference.namespace, claim)) is False:
         yield Refusal(

@@ -32,7 +32,7 @@ def admit(draft: Draft) -> None:
         return
     spec = observed.spec
     images = _images(draft, spec)
-    privacy = acceptance_privacy.job_privacy(observed, spec)
+    privacy = acceptance_privacy.job_privacy(observed, spec, images)
     if spec.suspend:
         reserving.release(draft, spec)
     elif not reserving.reserve(draft, spec, images, privacy):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from hanse.api import names
+from hanse.api.encryptionplan import smallest_batch
 from hanse.api.job import FederatedJobSpec, FrozenImages, JobParticipant, JobPrivacy
 from hanse.api.participation import ParticipationPlan
 from hanse.controller.reconcile.deadline import CLIENT_GRACE_SECONDS
@@ -32,6 +33,7 @@ def participation_plan(
         client_app=spec.app.client_app,
         config=spec.app.config,
         rounds=spec.rounds,
+        quorum=spec.effective_quorum,
         server_address=f"{names.server_host(meta.name, meta.namespace)}:{names.FRONT_PORT}",
         ca_certificate="",
         active_deadline_seconds=deadline + CLIENT_GRACE_SECONDS if deadline is not None else None,
@@ -47,12 +49,17 @@ def _privacy(privacy: JobPrivacy | None, spec: FederatedJobSpec, name: str) -> d
     """From what was frozen at the start, not from what owners say now."""
     if privacy is None:
         return {}
+    initial = spec.app.initial_model
+    asked: dict[str, Any] = {
+        "encryption": privacy.encryption_plan,
+        "initial_seed": initial.seed if initial is not None else 0,
+    }
+    if privacy.plan is None:
+        return asked
     owner = privacy.owners[name]
-    smallest = min((each.records for each in privacy.owners.values() if each.records is not None), default=None)
-    return {
+    return asked | {
         "privacy": privacy.plan_of(name),
         "population": owner.population,
         "records": owner.records,
-        "smallest_batch": privacy.plan.for_owner(smallest, owner.adversary).expected_batch,
-        "initial_seed": spec.app.initial_model.seed if spec.app.initial_model is not None else 0,
+        "smallest_batch": smallest_batch(privacy.plan, {n: each.records for n, each in privacy.owners.items()}),
     }

@@ -3,10 +3,13 @@
 from hanse.api import names
 from hanse.api.budget import Account
 from hanse.api.conditions import ParticipationCondition, Reason
+from hanse.api.job import AdversaryEpsilon
 from hanse.api.participation import ParticipationEpsilon
+from hanse.api.privacy import Slot
 from hanse.controller.reconcile.conditions import ConditionSet
 from hanse.controller.reconcile.model import ObservedParticipation
 from hanse.dp.book import account_spent, account_worst, shown
+from hanse.dp.plan import epsilons as against
 from hanse.dp.rdp import epsilon
 
 
@@ -51,4 +54,11 @@ def epsilons(observed: ObservedParticipation) -> ParticipationEpsilon | None:
         return known
     delta = float(observed.budget.spec.delta)
     spent = shown(epsilon(account_spent(account), delta))
-    return ParticipationEpsilon(reserved=shown(epsilon(account_worst(account), delta)), spent=spent)
+    worst = shown(epsilon(account_worst(account), delta))
+    return ParticipationEpsilon(reserved=worst, spent=spent, against=_against(account))
+
+
+def _against(account: Account) -> list[AdversaryEpsilon]:
+    """What was released, against each adversary, at the job's own delta: that of the epsilon that it asked for."""
+    made = against(account.plan, [Slot.parse(key) for key in account.releases])
+    return [AdversaryEpsilon(adversary=adversary, spent=shown(value)) for adversary, value in made.items()]

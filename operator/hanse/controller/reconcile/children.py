@@ -114,8 +114,8 @@ def run_config(draft: Draft, spec: FederatedJobSpec, participants: list[ServerPa
     )
     url = f"{draft.observed.defaults.progress_base}/v1/jobs/{meta.namespace}/{meta.name}/progress"
     privacy = draft.observed.status.privacy
-    plan = privacy.plan if privacy is not None else None
-    return config.model_copy(update={"progress": ProgressTarget(url=url), "privacy": plan})
+    plans = {"privacy": privacy.plan, "encryption": privacy.encryption_plan} if privacy is not None else {}
+    return config.model_copy(update={"progress": ProgressTarget(url=url), **plans})
 
 
 def pod_is_late(job: JobView, now: datetime, reason: str) -> bool:

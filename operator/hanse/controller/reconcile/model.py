@@ -41,11 +41,15 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A Participant that a job names. `found` is None when it is not there; `denied` when we may not look."""
+    """A Participant that a job names. `found` is None when it is not there; `denied` when we may not look.
+
+    `identity`: public half of the owner's identity key, PEM, as its status shows it.
+    """
 
     found: participant_api.ParticipantSpec | None = None
     denied: bool = False
     invalid: str = ""
+    identity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,8 @@ class ObservedParticipant:
     spec_error: str = ""
     #: Public half of the owner's identity key, PEM; None: no key, or none is needed.
     identity: str | None = None
+    #: Whether gates sign for it: a population is charged, or an encrypted job asks.
+    signs: bool = False
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------

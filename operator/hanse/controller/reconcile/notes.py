@@ -36,6 +36,8 @@ def _transition(kind: JobCondition, before: Condition | None, after: Condition) 
             return [Note("Suspended", after.message)]
         case JobCondition.SUSPENDED, "False" if other_cause and after.reason == Reason.RESUMED:
             return [Note("Resumed", after.message)]
+        case JobCondition.KEYS_READY, "True" if changed and after.reason == Reason.KEYS_HELD:
+            return [Note(str(kind), after.message)]
         case ((JobCondition.SERVER_READY | JobCondition.PARTICIPANTS_READY), "True") if changed:
             return [Note(str(kind), after.message)]
         case ((JobCondition.SERVER_READY | JobCondition.PARTICIPANTS_READY), "False") if other_cause:

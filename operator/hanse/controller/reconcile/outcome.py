@@ -4,9 +4,11 @@ from hanse.api import names
 from hanse.api.conditions import Reason
 from hanse.api.exitcodes import reason_for
 from hanse.api.job import FederatedJobSpec
+from hanse.api.meta import MESSAGE_MAX, clip_message
 from hanse.api.progress import Progress
 from hanse.controller.reconcile import pods
 from hanse.controller.reconcile.draft import Draft
+from hanse.controller.reconcile.hints import NEXT_STEPS
 from hanse.controller.reconcile.members import Member
 from hanse.controller.reconcile.model import ObservedJob
 
@@ -38,10 +40,18 @@ def _server_failure(observed: ObservedJob, progress: Progress | None, members: l
     if job.failed_reason == "BackoffLimitExceeded":
         return Reason.BACKOFF_LIMIT_EXCEEDED, f"the server failed more often than backoffLimit allows{pod_text}"
     if progress is not None and progress.phase == "Failed" and progress.reason:
-        return progress.reason, f"{progress.message}{_troubles(members, progress.reason)}{pod_text}"
+        said = f"{progress.message}{_troubles(members, progress.reason)}{pod_text}"
+        return progress.reason, _with_next_step(progress.reason, said)
     if last is not None and last[1].exit_code is not None:
-        return reason_for(last[1].exit_code), last[1].message
+        reason = reason_for(last[1].exit_code)
+        return reason, _with_next_step(reason, last[1].message)
     return Reason.CONTAINER_FAILED, f"server Job: {job.failed_reason}: {job.failed_message}"
+
+
+def _with_next_step(reason: str, message: str) -> str:
+    """Where it is too long the next step stays."""
+    step = NEXT_STEPS.get(reason, "")
+    return f"{clip_message(message, MESSAGE_MAX - len(step) - 2)}: {step}" if step else message
 
 
 def _ended_for_good(observed: ObservedJob) -> bool:

@@ -32,8 +32,8 @@ def plan(observed: ObservedParticipant, now: datetime) -> Plan:
         }
     )
     actions: tuple[Action, ...] = ()
-    if observed.spec is not None and observed.identity is None and any(d.population for d in observed.spec.datasets):
-        # Gates sign with it, from their first private job on.
+    if observed.spec is not None and observed.identity is None and observed.signs:
+        # Gates sign with it, from their first private or encrypted job on.
         actions = (EnsureOwnerIdentity(observed.meta.namespace),)
     after = RETRY_SECONDS if missing else None
     return Plan(status, actions, after=0.0 if actions else after)

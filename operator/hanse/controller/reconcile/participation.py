@@ -23,6 +23,7 @@ from hanse.controller.reconcile.model import (
     Plan,
 )
 from hanse.controller.reconcile.pods import Diagnosis
+from hanse.dp.worst import worst_epsilons
 
 TROUBLE_SECONDS = 10.0
 LOG_MAX = 4096
@@ -119,7 +120,9 @@ def _policy(observed: ObservedParticipation) -> tuple[_Refused | None, Dataset |
         text = f"Participant {reference.name} has no dataset {observed.spec.plan.dataset!r} any more"
         return _Refused(Reason.DATASET_NOT_DECLARED, text), None, None
     owner = f"{observed.meta.namespace}/{reference.name}"
-    for objection in terms.standing(observed.spec.plan, owner, lookup.found.policy, dataset):
+    asked = observed.spec.plan
+    epsilons = worst_epsilons(asked.privacy) if asked.privacy is not None else None
+    for objection in terms.standing(asked, owner, lookup.found, dataset, epsilons):
         return _Refused(objection.reason, str(objection)), None, None
     return None, dataset, lookup.found
 
@@ -203,7 +206,7 @@ def _start(draft: _Draft, spec: ParticipantSpec, dataset: Dataset) -> None:
         draft.after = 0.0
         return
     draft.values["public_key"] = identity.public_key
-    job = client.build_client_job(observed.meta, observed.spec, dataset, spec.pod_template)
+    job = client.build_client_job(observed.meta, observed.spec, dataset, spec)
     draft.values["client_job"] = job["metadata"]["name"]
     draft.actions += [
         Apply(client.build_client_config(observed.meta, observed.spec, client_config(observed, dataset))),
@@ -223,6 +226,8 @@ def _keep_fresh(draft: _Draft) -> None:
 def client_config(observed: ObservedParticipation, dataset: Dataset) -> ClientConfig:
     """client.json."""
     plan = observed.spec.plan
+    # What the gate signs names the programs: its certificate, and the terms of an encrypted job.
+    signs = plan.privacy is not None or plan.encryption is not None
     return ClientConfig(
         job=observed.spec.job_ref,
         participant=plan.participant,
@@ -237,14 +242,15 @@ def client_config(observed: ObservedParticipation, dataset: Dataset) -> ClientCo
         server_lost_seconds=observed.server_lost_seconds,
         plan_hash=observed.spec.plan_hash,
         privacy=plan.privacy,
+        encryption=plan.encryption,
         population=plan.population,
         compression=plan.compression,
         personal_layers=plan.personal_layers,
         initial_seed=plan.initial_seed,
         aggregation=plan.aggregation,
         smallest_batch=plan.smallest_batch,
-        gate_image=plan.gate_image if plan.privacy is not None else None,
-        trainer_image=plan.image if plan.privacy is not None else None,
+        gate_image=plan.gate_image if signs else None,
+        trainer_image=plan.image if signs else None,
     )
 
 

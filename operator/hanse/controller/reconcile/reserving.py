@@ -40,7 +40,7 @@ class _Part:
 
 def reserve(draft: Draft, spec: FederatedJobSpec, images: FrozenImages, privacy: JobPrivacy | None) -> bool:
     """Whether the job may start: every part is reserved, and known to the budgets' copies."""
-    if privacy is None:
+    if privacy is None or privacy.plan is None:
         return True
     parts = sorted(_parts(draft, spec, images, privacy), key=lambda p: (p.place, p.account_id))
     budgets = draft.observed.budgets
@@ -77,12 +77,14 @@ def release(draft: Draft, spec: FederatedJobSpec) -> None:
 def _parts(draft: Draft, spec: FederatedJobSpec, images: FrozenImages, privacy: JobPrivacy) -> Iterator[_Part]:
     meta = draft.observed.meta
     for index, member in enumerate(spec.participants):
+        charged = privacy.plan_of(member.name)
+        assert charged is not None  # else nothing is reserved
         plan = participation_plan(meta, spec, member, index, images, privacy)
         account = Account(
             job=JobRef(namespace=meta.namespace, name=meta.name, uid=meta.uid),
             participation=names.participation_name(meta.name, member.name, meta.uid),
             plan_hash=canonical_hash(plan.to_wire()),
-            plan=privacy.plan_of(member.name),
+            plan=charged,
             lease_until=(draft.now + LEASE).replace(microsecond=0),
         )
         yield _Part(

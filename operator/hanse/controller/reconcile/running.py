@@ -6,6 +6,7 @@ from hanse.api.progress import Progress
 from hanse.controller.reconcile import (
     children,
     deadline,
+    keys,
     members,
     outcome,
     pods,
@@ -34,6 +35,7 @@ def steer(draft: Draft) -> None:
     progress = rounds.enrich(draft)
     found = members.observe(observed, spec.participants, progress)
     draft.values["participants"] = [m.status for m in found]
+    keys.enrich(draft, progress)
     spending.enrich(draft)
     draft.lost = frozenset(m.name for m in found if m.lost)
     completed = rounds.completed_rounds(observed.status, draft)
@@ -129,5 +131,8 @@ def _freeze(draft: Draft) -> None:
         # What stood in the way explains a failure: it stays.
         if known.status == "True" or known.reason in (Reason.STARTING, Reason.WAITING_FOR_PARTICIPANTS, Reason.PENDING):
             draft.conditions.set(name, "False", Reason.COMPLETED, over)
+    if draft.conditions.get(JobCondition.KEYS_READY).reason in (Reason.KEYS_HELD, Reason.WAITING_FOR_KEYS):
+        text = "the job is over: the key has gone with its gates"
+        draft.conditions.set(JobCondition.KEYS_READY, "False", Reason.COMPLETED, text)
     draft.conditions.set(JobCondition.QUOTA_RESERVED, "False", Reason.COMPLETED, over)
     draft.conditions.set(JobCondition.SUSPENDED, "False", Reason.NOT_SUSPENDED, over)

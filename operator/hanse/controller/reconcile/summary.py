@@ -1,9 +1,11 @@
 """The printer columns: one word and a few numbers derived from the rest of the status; read by nobody but people."""
 
 from collections.abc import Mapping
+from typing import get_args
 
 from hanse.api.conditions import Condition, JobCondition, Reason
 from hanse.api.job import FederatedJobSpec, FederatedJobStatus, JobPrivacy, Summary
+from hanse.api.privacy import Adversary
 from hanse.controller.reconcile.conditions import find, holds
 
 _METRICS = ("auc", "accuracy", "f1", "loss")
@@ -14,6 +16,7 @@ WAITING = frozenset(
         Reason.PENDING,
         Reason.STARTING,
         Reason.WAITING_FOR_PARTICIPANTS,
+        Reason.WAITING_FOR_KEYS,
         Reason.SUSPENDED,
         Reason.RUNNING,
         Reason.QUEUED,
@@ -37,6 +40,7 @@ def build(spec: FederatedJobSpec | None, status: FederatedJobStatus) -> Summary:
         metric=_metric(spec, status),
         eta=_eta(status.round.eta_seconds if status.round is not None and state == "Running" else None),
         epsilon=_epsilon(status.privacy),
+        encryption=_encryption(status.privacy),
     )
 
 
@@ -58,7 +62,12 @@ def _progressing(conditions: list[Condition]) -> tuple[str, str]:
     complete = find(conditions, JobCondition.COMPLETE)
     if complete is not None and complete.reason == "Running":
         return "Running", "Running"
-    kinds = (JobCondition.QUOTA_RESERVED, JobCondition.SERVER_READY, JobCondition.PARTICIPANTS_READY)
+    kinds = (
+        JobCondition.QUOTA_RESERVED,
+        JobCondition.SERVER_READY,
+        JobCondition.PARTICIPANTS_READY,
+        JobCondition.KEYS_READY,
+    )
     missing = [c for c in (find(conditions, kind) for kind in kinds) if c is not None and c.status == "False"]
     if not missing:
         return "Pending", _reason(complete)
@@ -89,10 +98,16 @@ def _metric_name(spec: FederatedJobSpec | None, metrics: Mapping[str, str]) -> s
 
 
 def _epsilon(privacy: JobPrivacy | None) -> str:
-    if privacy is None:
+    if privacy is None or privacy.asked is None or privacy.plan is None:
         return "-"
-    spent = max((float(each.spent) for each in privacy.epsilon), default=0.0)
+    # What was asked for is against these; the others are in status.privacy.epsilon.
+    promised = ("CollusionThreshold",) if privacy.mechanism == "Distributed" else get_args(Adversary)
+    spent = max((float(each.spent) for each in privacy.epsilon if each.adversary in promised), default=0.0)
     return f"{_short(spent)}/{_short(float(privacy.asked))}"
+
+
+def _encryption(privacy: JobPrivacy | None) -> str:
+    return privacy.encryption if privacy is not None and privacy.encryption != "None" else "-"
 
 
 def _short(epsilon: float) -> str:

@@ -56,7 +56,18 @@ def test_columns(kubectl: Kubectl, namespace: str, http: httpx.Client) -> None:
     assert narrow[0] == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "EPSILON", "AGE"]
     assert narrow[1][:6] == ["credit", "Running", "12/20", "3/3", "auc=0.771", "1.8/3.0"]
     wide = [line.split() for line in kubectl("get", "fj", "-n", namespace, "-o", "wide").stdout.splitlines()]
-    assert wide[0] == ["NAME", "STATE", "ROUND", "PARTICIPANTS", "METRIC", "EPSILON", "REASON", "ETA", "AGE"]
+    assert wide[0] == [
+        "NAME",
+        "STATE",
+        "ROUND",
+        "PARTICIPANTS",
+        "METRIC",
+        "EPSILON",
+        "ENCRYPTION",
+        "REASON",
+        "ETA",
+        "AGE",
+    ]
     assert wide[1][6:8] == ["Running", "5m40s"]
 
 

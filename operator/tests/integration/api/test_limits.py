@@ -63,6 +63,29 @@ def test_the_longest_schedule_fits_beside_1024_participants(http: httpx.Client) 
     assert create(http, {"spec": {**spec, "privacy": privacy}}).status_code == 422
 
 
+def test_an_encrypted_job_of_1024_participants_fits_into_status_and_participation(http: httpx.Client) -> None:
+    """Each owner is told all identities; the plan is compared whole with every edit of its Participation."""
+    members = participants(1024)
+    roster = [{"name": m["name"], "identity": "x" * 113, "scale": "0.123456789012", "mass": "1"} for m in members]
+    plan = {"scheme": "BFV", "keyMaker": members[1023]["name"], "quorum": 1024, "rounds": 20, "roster": roster}
+    plan["terms"] = "sha256:" + "0" * 64
+    privacy = {"encryption": {"keyMaker": members[1023]["name"]}}
+    change = {"metadata": {"name": "wide"}, "spec": {"participants": members, "privacy": privacy}}
+    response = create(http, change, dry_run=False)
+    assert response.status_code == 201, response.text[-2000:]
+    patch = {"Content-Type": "application/merge-patch+json"}
+    shown = {"encryption": "BFV", "keyHolders": [m["name"] for m in members], "encryptionPlan": plan}
+    status = {"startTime": "2026-11-22T10:00:00Z", "privacy": shown}
+    started = http.patch(f"{JOBS}/wide/status", json={"status": status}, headers=patch)
+    assert started.status_code == 200, started.text[-2000:]
+    url = "/apis/hanse.dev/v1alpha1/namespaces/default/participations"
+    base = next(case for case in CASES if case.manifest["kind"] == "Participation").manifest
+    asked = http.post(url, json=merge(base, {"metadata": {"name": "wide"}, "spec": {"plan": {"encryption": plan}}}))
+    assert asked.status_code == 201, asked.text[-2000:]
+    edit = http.patch(f"{url}/wide", json={"spec": {"suspend": True}}, headers=patch)
+    assert edit.status_code == 200, edit.text[-2000:]
+
+
 def test_the_greatest_number_of_ranges_fits(http: httpx.Client) -> None:
     columns = [f"{index:0128d}" for index in range(4096)]
     ranges = {column: {"low": "-123456789012.123456789012", "high": "123456789012.123456789012"} for column in columns}

@@ -66,6 +66,22 @@ def test_edit_after_the_start(http: httpx.Client, namespace: str, field: str) ->
     assert f"spec.{field} cannot be changed once the job has started" in edit.json()["message"]
 
 
+def test_an_encrypted_job_that_runs_is_not_suspended(http: httpx.Client, namespace: str) -> None:
+    """Its key would be lost with its gates; before the start there is none."""
+    path = f"{GROUP}/{namespace}/federatedjobs/credit"
+    manifest = merge(JOB, {"spec": {"suspend": True, "privacy": {"encryption": {}}}})
+    start(http, namespace, manifest)
+    assert http.patch(path, json={"spec": {"suspend": False}}, headers=PATCH).status_code == 200
+    edit = http.patch(path, json={"spec": {"suspend": True}}, headers=PATCH)
+    assert edit.status_code == 422
+    assert "spec.suspend cannot be set once an encrypted job has started" in edit.json()["message"]
+
+
+def test_a_job_with_encryption_switched_off_is_suspended(http: httpx.Client, namespace: str) -> None:
+    path = start(http, namespace, merge(JOB, {"spec": {"privacy": {"encryption": {"scheme": "None"}}}}))
+    assert http.patch(path, json={"spec": {"suspend": True}}, headers=PATCH).status_code == 200
+
+
 @pytest.mark.parametrize("field", ["quorum", "stopWhen", "activeDeadlineSeconds"])
 def test_an_optional_field_cannot_be_removed_after_the_start(http: httpx.Client, namespace: str, field: str) -> None:
     path = start(http, namespace, merge(JOB, {"spec": {field: EDITS[field]}}))

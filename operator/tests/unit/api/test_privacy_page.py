@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
+from hanse.api.privacy import Adversary
 from hanse.api.terms import Ask, Budget, objections
 from hanse.dev.cases import load_cases, merge
 
@@ -30,7 +31,7 @@ def test_what_the_page_asks_for_is_accepted_by_the_owner_of_the_page() -> None:
     (budget, owner), (asked,), (smaller,) = BLOCKS
     found = ParticipantSpec.model_validate(owner["spec"])
     known = Budget(PrivacyBudgetSpec.model_validate(budget["spec"]))
-    ask = Ask.of_spec(job(asked), epsilon=3.0)
-    assert list(objections(ask, "bank-a/bank-a", found.policy, found.datasets[0], known)) == []
+    ask = Ask.of_spec(job(asked), dict.fromkeys(get_args(Adversary), 3.0))
+    assert list(objections(ask, "bank-a/bank-a", found, found.datasets[0], known)) == []
     assert found.datasets[0].population == budget["metadata"]["name"]
     assert job(smaller).app.personal_layers == ["head.*"]

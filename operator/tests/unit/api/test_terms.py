@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hanse.api.participant import Dataset, ParticipantPolicy
+from hanse.api.participant import Dataset, ParticipantPolicy, ParticipantSpec
 from hanse.api.participation import ParticipationPlan
 from hanse.api.privacy import PrivacyPlan
 from hanse.api.terms import standing
@@ -30,9 +30,8 @@ ASKED = ParticipationPlan(
 def reasons(policy: dict[str, Any], dataset: dict[str, Any]) -> list[str]:
     source = {"persistentVolumeClaim": {"claimName": "loans"}, "path": "loans.csv"}
     declared = Dataset.model_validate({"name": "loans", "source": source, "population": "borrowers"} | dataset)
-    return [
-        o.reason.value for o in standing(ASKED, "bank-a/bank-a", ParticipantPolicy.model_validate(policy), declared)
-    ]
+    owner = ParticipantSpec(organisation="A", datasets=[declared], policy=ParticipantPolicy.model_validate(policy))
+    return [o.reason.value for o in standing(ASKED, "bank-a/bank-a", owner, declared, {"ServerAndOne": 3.0})]
 
 
 @pytest.mark.parametrize(

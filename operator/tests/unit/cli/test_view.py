@@ -143,4 +143,4 @@ def test_the_list_of_jobs() -> None:
     listed["status"] = {"summary": {"state": "Running", "round": "12/20", "metric": "auc=0.771"}, "newField": 1}
     listed["status"]["summary"]["epsilon"] = "1.8/3.0"
     row = text_of(jobs_table([listed], NOW + timedelta(minutes=6))).splitlines()[1].split()
-    assert row == ["consortium", "credit", "Running", "12/20", "-", "auc=0.771", "1.8/3.0", "-", "-", "6m00s"]
+    assert row == ["consortium", "credit", "Running", "12/20", "-", "auc=0.771", "1.8/3.0", "-", "-", "-", "6m00s"]

@@ -42,6 +42,7 @@ async def test_every_condition_is_there_from_the_first_visit(rig: Rig) -> None:
         "QuotaReserved",
         "ServerReady",
         "ParticipantsReady",
+        "KeysReady",
         "FullParticipation",
         "Suspended",
         "Complete",
@@ -146,6 +147,7 @@ async def test_rounds_show_in_the_columns(rig: Rig) -> None:
         "reason": "Running",
         "eta": "5m40s",
         "epsilon": "-",
+        "encryption": "-",
     }
     assert rig.condition("ParticipantsReady") == ("True", "Ready")
     assert rig.condition("FullParticipation") == ("True", "AllParticipate")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hanse.api.participant import ClaimSource, Dataset, DatasetSource, PodTemplate
+from hanse.api.participant import ClaimSource, Dataset, DatasetSource, ModelsVolume, ParticipantSpec
 from hanse.api.participation import JobRef, LocalParticipantRef, ParticipationPlan, ParticipationSpec
 from hanse.api.paths import Paths
 from hanse.api.privacy import PrivacyPlan
@@ -15,6 +15,7 @@ PLAN = PrivacyPlan(unit="Silo", adjacency="Replace", epsilon="3", delta="1e-5", 
 DATASET = Dataset(
     name="loans", source=DatasetSource(persistent_volume_claim=ClaimSource(claim_name="loans"), path="loans.csv")
 )
+OWNER = ParticipantSpec(organisation="Bank A", datasets=[DATASET], models=ModelsVolume(claim_name="models"))
 
 
 def pod(privacy: PrivacyPlan | None) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def pod(privacy: PrivacyPlan | None) -> dict[str, Any]:
         plan_hash="sha256:0",
     )
     meta = Meta("Participation", "bank-a", "credit-bank-a", "11111111-2222-3333-4444-555555555556")
-    made: dict[str, Any] = build_client_job(meta, spec, DATASET, PodTemplate())["spec"]["template"]["spec"]
+    made: dict[str, Any] = build_client_job(meta, spec, DATASET, OWNER)["spec"]["template"]["spec"]
     return made
 
 

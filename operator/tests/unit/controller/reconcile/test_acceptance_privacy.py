@@ -25,6 +25,7 @@ from tests.unit.controller import world
 TABULAR = "hanse.runtime.apps.tabular:app"
 META = Meta("FederatedJob", "consortium", "credit", "00000000-0000-4000-8000-000000000001", 1, "1")
 DEFAULTS = Defaults("hanse-system", "server:1", "gate:1", allow_image_tags=False, progress_base="https://x")
+IMAGES = FrozenImages(server="s", gate="g", trainer=world.IMAGE)
 RANGES = {"AGE": {"low": "18", "high": "100"}, "LIMIT": {"low": "0", "high": "1e6"}}
 BUDGET = {"unit": "Record", "epsilon": "8", "delta": "1e-5"}
 
@@ -334,16 +335,17 @@ def test_what_is_frozen_at_the_start_is_what_owners_are_asked() -> None:
     asked.policy(adversary="Outsiders")
     observed = asked.observe()
     assert observed.spec is not None
-    privacy = acceptance_privacy.job_privacy(observed, observed.spec)
+    privacy = acceptance_privacy.job_privacy(observed, observed.spec, IMAGES)
     assert privacy is not None
     assert {each.adversary for each in privacy.epsilon} == set(get_args(Adversary))
     wanted = observed.spec.differential_privacy
     assert wanted is not None
+    assert privacy.plan is not None
     assert privacy.plan_of("bank-b") == resolve(wanted, 20, 7990, "Outsiders")
     assert epsilon(plan_rdp(privacy.plan), 1e-5) == pytest.approx(3.0, abs=1e-3)
-    images = FrozenImages(server="s", gate="g", trainer=world.IMAGE)
-    made = participation_plan(META, observed.spec, observed.spec.participants[1], 1, images, privacy)
+    made = participation_plan(META, observed.spec, observed.spec.participants[1], 1, IMAGES, privacy)
     assert (made.population, made.records, made.initial_seed) == ("borrowers", 7990, 0)
+    assert made.privacy is not None
     assert made.privacy == privacy.plan_of("bank-b")
     assert made.privacy.expected_batch == made.smallest_batch == 400  # 399.5 of 7,990, rounded up
     status = FederatedJobStatus(privacy=privacy)
@@ -355,5 +357,5 @@ def test_without_privacy_nothing_is_frozen() -> None:
     without_privacy(asked)
     observed = asked.observe()
     assert observed.spec is not None
-    assert acceptance_privacy.job_privacy(observed, observed.spec) is None
+    assert acceptance_privacy.job_privacy(observed, observed.spec, IMAGES) is None
     assert summary.build(observed.spec, FederatedJobStatus()).epsilon == "-"
