@@ -18,7 +18,7 @@ from hanse.dp.errors import (
     UnknownRelease,
     Unreachable,
 )
-from hanse.dp.plan import check_units, epsilons, plan_rdp, release_rdp, spent_rdp
+from hanse.dp.plan import check_units, epsilons, plan_rdp, release_rdp, spent_rdp, sums_rdp
 from hanse.dp.rdp import ORDERS, SAMPLER_SHARE, ZERO, Rdp, compose, epsilon, fits, parse, times
 from hanse.dp.reference import pld_epsilon
 from hanse.dp.resolve import resolve
@@ -51,6 +51,7 @@ __all__ = [
     "release_rdp",
     "resolve",
     "spent_rdp",
+    "sums_rdp",
     "times",
     "unknown_shares",
 ]

@@ -1,5 +1,6 @@
 """What a plan's releases cost: one, all of them, or those that were made. Called by ledgers and the certificate."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import get_args
@@ -7,7 +8,7 @@ from typing import get_args
 from hanse.api.privacy import Adversary, PrivacyPlan, ReleaseKind, Slot, Unit
 from hanse.dp.errors import UnitsDiffer, UnknownRelease
 from hanse.dp.rdp import Rdp, compose, epsilon, gaussian, subsampled_gaussian, weighted
-from hanse.dp.shares import multiplier_factor, sum_term, unknown_shares
+from hanse.dp.shares import sum_shares, sum_term, unknown_shares
 
 
 def release_rdp(plan: PrivacyPlan, kind: ReleaseKind, number: int, adversary: Adversary | None = None) -> Rdp:
@@ -15,12 +16,16 @@ def release_rdp(plan: PrivacyPlan, kind: ReleaseKind, number: int, adversary: Ad
 
     Histograms carry the whole noise of each gate, whatever the mechanism. Raises UnknownRelease if the plan has none.
     """
+    return _release(plan, kind, number, unknown_shares(plan, adversary or plan.adversary))
+
+
+def _release(plan: PrivacyPlan, kind: ReleaseKind, number: int, shares: int) -> Rdp:
+    """Cost of one release against who cannot take away `shares` shares of the noise."""
     if not plan.allows(Slot(kind, number, 1)):
         raise UnknownRelease(f"the plan has no release {kind.value} in round {number}")
     if kind is ReleaseKind.TRAIN:
-        against = adversary or plan.adversary
-        noise = float(plan.noise_multipliers[number - 1]) * multiplier_factor(plan, against)
-        return compose(_trained(plan, noise), sum_term(unknown_shares(plan, against)))
+        noise = float(plan.noise_multipliers[number - 1]) * math.sqrt(shares / sum_shares(plan))
+        return compose(_trained(plan, noise), sum_term(shares))
     if kind is ReleaseKind.STATISTICS and plan.statistics is not None:
         return gaussian(float(plan.statistics.noise_multiplier))
     if kind is ReleaseKind.EVALUATE and plan.evaluation is not None:
@@ -41,6 +46,10 @@ def spent_rdp(plan: PrivacyPlan, releases: Iterable[Slot], adversary: Adversary 
 
     Raises UnknownRelease for one that the plan does not pay, or made twice.
     """
+    return _spent(plan, releases, unknown_shares(plan, adversary or plan.adversary))
+
+
+def _spent(plan: PrivacyPlan, releases: Iterable[Slot], shares: int) -> Rdp:
     made = list(releases)
     if len(set(made)) != len(made):
         raise UnknownRelease("one slot is listed twice")
@@ -49,9 +58,7 @@ def spent_rdp(plan: PrivacyPlan, releases: Iterable[Slot], adversary: Adversary 
     # Rounds of one noise cost the same: hundreds of them are one computation.
     noises = Counter((slot.kind, _noise(plan, slot)) for slot in made)
     first = {(slot.kind, _noise(plan, slot)): slot for slot in reversed(made)}
-    return weighted(
-        (release_rdp(plan, first[key].kind, first[key].round, adversary), count) for key, count in noises.items()
-    )
+    return weighted((_release(plan, first[key].kind, first[key].round, shares), count) for key, count in noises.items())
 
 
 def _noise(plan: PrivacyPlan, slot: Slot) -> str:
@@ -65,6 +72,14 @@ def plan_rdp(plan: PrivacyPlan, rounds: int | None = None, adversary: Adversary 
     return spent_rdp(plan, (slot for slot in plan.slots() if slot.round <= last), adversary)
 
 
+def sums_rdp(plan: PrivacyPlan) -> Rdp:
+    """Worst case of the whole plan as it was calibrated: of sums, collusionThreshold shares of whose noise are known.
+
+    What `PrivacyPlan.epsilon` says. With mechanism Local, and with a threshold of 0, it is that of outsiders.
+    """
+    return _spent(plan, plan.slots(), sum_shares(plan))
+
+
 def epsilons(plan: PrivacyPlan, releases: Iterable[Slot]) -> dict[Adversary, float]:
     """Epsilon of the releases at the plan's delta against each adversary; raises as `spent_rdp` does.
 
@@ -76,7 +91,7 @@ def epsilons(plan: PrivacyPlan, releases: Iterable[Slot]) -> dict[Adversary, flo
     for adversary in get_args(Adversary):
         shares = unknown_shares(plan, adversary)
         if shares not in by_shares:
-            by_shares[shares] = epsilon(spent_rdp(plan, made, adversary), delta)
+            by_shares[shares] = epsilon(_spent(plan, made, shares), delta)
         found[adversary] = by_shares[shares]
     return found
 

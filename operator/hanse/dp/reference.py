@@ -70,7 +70,7 @@ def release_event(plan: PrivacyPlan, slot: Slot, shrink: float = 1.0, adversary:
     if not plan.allows(slot):
         raise UnknownRelease(f"the plan does not pay for {slot.key}")
     if slot.kind is ReleaseKind.TRAIN:
-        # Not by `multiplier_factor`: this is the second computation of it.
+        # As a variance, not as `plan` has it: this is the second computation.
         whole = float(plan.noise_multipliers[slot.round - 1])
         variance = whole**2 / (plan.shares or 1) * unknown_shares(plan, adversary or plan.adversary)
         event = GaussianDpEvent(math.sqrt(variance) * shrink)

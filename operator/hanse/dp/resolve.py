@@ -22,11 +22,11 @@ from hanse.api.privacy import (
 )
 from hanse.dp.calibrate import decimal_noise, smallest_scale
 from hanse.dp.errors import RecordsUnknown, Unreachable
-from hanse.dp.plan import plan_rdp, spent_rdp
+from hanse.dp.plan import spent_rdp, sums_rdp
 from hanse.dp.rdp import Rdp, compose, epsilon, gaussian, subsampled_gaussian, weighted
 from hanse.dp.reference import check
 from hanse.dp.schedule import factors
-from hanse.dp.shares import sum_term, unknown_shares
+from hanse.dp.shares import sum_shares, sum_term
 
 
 def resolve(
@@ -40,10 +40,10 @@ def resolve(
 ) -> PrivacyPlan:
     """The plan of one participant with `records` records (needed for unit Record) over `rounds` rounds.
 
-    Its epsilon is the one asked for, and epsilon(plan_rdp(plan), delta) is at most 1e-4 below it and never above it;
+    Its epsilon is the one asked for, and epsilon(sums_rdp(plan), delta) is at most 1e-4 below it and never above it;
     or, if the noise was asked for, what that costs. The noise does not depend on `records`.
-    Mechanism Distributed needs the job's `quorum` (and `collusion_threshold`): then epsilon is against that many
-    colluding participants, the plan's loss `plan_rdp(plan, adversary="CollusionThreshold")`; what is charged, against
+    Mechanism Distributed needs the job's `quorum` (and `collusion_threshold`): then epsilon is that of sums to which so
+    many participants add no noise (`sums_rdp`), for a threshold of 0 that of outsiders; what is charged, against
     `adversary`, may be more.
     Raises AccountingError: BadSchedule, RecordsUnknown, Unreachable, AccountantsDisagree, UnknownRelease (a quorum
     below collusion_threshold + 2).
@@ -61,11 +61,11 @@ def _resolved(spec_json: str, rounds: int, quorum: int | None, colluding: int | 
     spec = DifferentialPrivacy.model_validate_json(spec_json)
     relative = factors(spec.schedule, rounds)
     draft = _draft(spec, relative).model_copy(update={"quorum": quorum, "collusion_threshold": colluding})
-    beyond = sum_term(unknown_shares(draft, "CollusionThreshold"))
+    beyond = sum_term(sum_shares(draft))
     if spec.epsilon is None:
         scale = float(spec.noise_multiplier or 0)
         plan = _scaled(draft, relative, scale)
-        costs = epsilon(plan_rdp(plan, adversary="CollusionThreshold"), float(plan.delta))
+        costs = epsilon(sums_rdp(plan), float(plan.delta))
         if costs > float(MAX_EPSILON):
             raise Unreachable(f"noiseMultiplier {spec.noise_multiplier} gives epsilon {costs:.3g}: use more noise")
         plan = plan.model_copy(update={"epsilon": decimal_up(costs)})

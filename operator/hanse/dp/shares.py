@@ -47,24 +47,38 @@ KeyHolders = Literal["Shared", "Threshold"]
 def unknown_shares(plan: PrivacyPlan, adversary: Adversary, holders: KeyHolders = "Shared") -> int:
     """How many shares of the noise on one participant's update `adversary` cannot take away; 1 for mechanism Local.
 
-    Outsiders see sums of at least a quorum. Colluding participants subtract their own shares. **The server together
-    with one participant who holds the job's key decrypts single updates: only that one share hides them.** A key that
-    participants hold by threshold is the only case in which they see no more than colluders (there t is at least the
-    one who helps); no engine declares one yet. Raises UnknownRelease for a plan whose noise nobody can count on.
+    Outsiders see sums of at least a quorum, so `quorum` shares; that is also what nobody at all (a collusionThreshold
+    of 0) adds to. **Who holds the job's key decrypts each update that it gets hold of, and then that one share alone
+    hides it**: the server gets all of them, and so does a participant whose gate was changed, in the rounds in which it
+    verifies the sum. Only a key that participants hold by threshold leaves them with sums, from which they subtract
+    the shares that they know; no engine declares one yet.
+    Raises UnknownRelease for a plan whose noise nobody can count on.
+    """
+    if plan.mechanism == "Local":
+        return 1
+    whole = sum_shares(plan)
+    quorum, colluding = plan.quorum or 0, plan.collusion_threshold or 0
+    if adversary == "Outsiders" or (adversary == "CollusionThreshold" and colluding == 0):
+        return quorum
+    if holders == "Shared":
+        return 1
+    return {"OneParticipant": quorum - 1, "CollusionThreshold": whole, "ServerAndOne": min(whole, quorum - 1)}[
+        adversary
+    ]
+
+
+def sum_shares(plan: PrivacyPlan) -> int:
+    """How many shares the plan's multipliers and epsilon count: of a sum to which collusionThreshold add no noise.
+
+    That is the calibration: for a threshold of 0 the epsilon against outsiders. 1 for mechanism Local. Raises
+    UnknownRelease as `unknown_shares` does.
     """
     if plan.mechanism == "Local":
         return 1
     quorum, colluding = plan.quorum, plan.collusion_threshold
     if quorum is None or colluding is None or not 0 <= colluding <= quorum - 2 or quorum > MAX_SHARES:
         raise UnknownRelease("distributed noise needs a quorum of at least two more than collusionThreshold")
-    if adversary == "ServerAndOne":
-        return quorum - max(1, colluding) if holders == "Threshold" else 1
-    return quorum - {"Outsiders": 0, "OneParticipant": 1, "CollusionThreshold": colluding}[adversary]
-
-
-def multiplier_factor(plan: PrivacyPlan, adversary: Adversary) -> float:
-    """What the plan's training noise multipliers count against `adversary`, as a factor; 1 for mechanism Local."""
-    return math.sqrt(unknown_shares(plan, adversary) / (plan.shares or 1))
+    return quorum - colluding
 
 
 @cache
