@@ -30,9 +30,9 @@ MAX_SHARES: Final = 1024
 Unit = Literal["Record", "Silo"]
 Mechanism = Literal["Local", "Distributed"]
 Adjacency = Literal["AddRemove", "Replace"]
-#: Against whom an epsilon counts. With mechanism Local each of them sees every share alone: one epsilon for all. With
+#: Against whom an epsilon counts. With mechanism Local each of them sees every update alone: one epsilon for all. With
 #: Distributed (`hanse.dp.shares`): who sees the models; one participant; collusionThreshold participants together; the
-#: server together with any one participant, who holds the job's key.
+#: server together with any one participant. Whoever holds the job's key may get to see one share of the noise alone.
 Adversary = Literal["Outsiders", "OneParticipant", "CollusionThreshold", "ServerAndOne"]
 ScheduleKind = Literal["Constant", "Linear", "Geometric", "List"]
 
@@ -284,7 +284,10 @@ class PrivacyPlan(ApiModel):
     )
     adjacency: Adjacency = Field(description="AddRemove (unit Record) or Replace (unit Silo).")
     adversary: Adversary = Field(default="ServerAndOne", description="Against whom the owner's budget is charged.")
-    epsilon: PositiveDecimal = Field(description="Bound for all releases of the plan, at delta (RDP).")
+    epsilon: PositiveDecimal = Field(
+        description="Bound for all releases of the plan, at delta (RDP); Distributed: "
+        "as sums, to which collusionThreshold participants add no noise.",
+    )
     delta: PositiveDecimal = Field(description="Failure probability.")
     clip: PositiveDecimal = Field(description="L2 clip of a record's gradient (Record) or of the update (Silo).")
     sample_rate: PositiveDecimal | None = Field(default=None, description="Record only: Poisson sampling rate.")
