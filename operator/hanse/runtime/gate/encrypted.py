@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 _FLOATS: Final = frozenset({"float32", "float64"})
 _APP: Final = "app"
+_POINTS: Final = "points"
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,13 @@ class Account:
 
 @dataclass(frozen=True)
 class Parts:
-    """What an encrypted filter is made of. `first` is the first model, whole; `account` is None without privacy."""
+    """What an encrypted filter is made of.
+
+    `app` is what the app says of its model, `first` the first model, whole; `account` is None without privacy.
+    """
 
     answers: Answers
-    initial: Content
+    app: RecordView | None
     first: dict[str, NDArray[Any]]
     layout: Layout
     key: JobKey
@@ -98,8 +102,7 @@ class EncryptedFilter:
             if answer is not None:
                 return Ready(answer(asked.content))
             if asked.kind == INITIAL:
-                # What the app says of its model; the arrays stay here, every gate has made them itself.
-                return Ready({name: record for name, record in self._parts.initial.items() if name == _APP})
+                return Ready(self._initial())
             if asked.kind == TRAIN:
                 return self._before_train(asked)
             if asked.kind == EVALUATE:
@@ -149,6 +152,12 @@ class EncryptedFilter:
             log.error("no certificate: %s", error)
         else:
             self._certified = True
+
+    def _initial(self) -> Content:
+        """What the app says of its model, and how many points an update has. The arrays stay: every gate made them."""
+        points = RecordView(RecordKind.CONFIG, values={_POINTS: self._parts.rounds.points})
+        said = {} if self._parts.app is None else {_APP: self._parts.app}
+        return {messages.RECORD: points, **said}
 
     # -- what the app is asked
 

@@ -1,7 +1,6 @@
 """The filter of an encrypted job, from client.json and what lies beside it. Called by hanse.runtime.gate.main, once."""
 
 import logging
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -34,6 +33,7 @@ from hanse.runtime.gate.encrypted_model import HeldModel
 from hanse.runtime.gate.encrypted_release import About, Leaving
 from hanse.runtime.gate.encrypted_round import Rounds
 from hanse.runtime.gate.encrypted_updates import Codecs, EncryptedUpdates, StoredUpdates
+from hanse.runtime.gate.encrypted_workers import Adder, Workers
 from hanse.runtime.gate.filter import Counts
 from hanse.runtime.gate.initial import NoInitialModel, check_unit, read_initial
 from hanse.runtime.gate.layers import LocalLayers
@@ -41,7 +41,7 @@ from hanse.runtime.gate.outbox import Outbox
 from hanse.runtime.gate.questions import SPARE, Questions
 from hanse.runtime.gate.refused import Refused
 from hanse.runtime.gate.release import Releases
-from hanse.runtime.he import Cipher, HeError, Summing, engine_of
+from hanse.runtime.he import HeError, engine_of
 from hanse.runtime.noise import NoiseError, ReleaseNoise
 from hanse.runtime.shared import SharedModel, SharedModelError
 
@@ -51,11 +51,13 @@ log = logging.getLogger(__name__)
 _DIRECTORY: Final = "encrypted"
 
 
-def encrypted_filter(config: ClientConfig, encryption: EncryptionPlan, paths: Paths) -> EncryptedFilter:
+def encrypted_filter(
+    config: ClientConfig, encryption: EncryptionPlan, paths: Paths, workers: Workers | None = None
+) -> EncryptedFilter:
     """The filter of this participation. Raises BadPlan."""
     try:
         _check_terms(config, encryption)
-        return EncryptedFilter(_Build(config, encryption, paths).parts())
+        return EncryptedFilter(_Build(config, encryption, paths, workers or Workers()).parts())
     except (NoInitialModel, CodecError, NoiseError, AggregationError, HeError, SharedModelError, Refused) as error:
         raise BadPlan(f"{type(error).__name__}: {error}") from error
     except (OSError, KeyError) as error:
@@ -77,7 +79,7 @@ def _check_terms(config: ClientConfig, encryption: EncryptionPlan) -> None:
 class _Build:
     """The parts, in the order in which they need each other."""
 
-    def __init__(self, config: ClientConfig, encryption: EncryptionPlan, paths: Paths) -> None:
+    def __init__(self, config: ClientConfig, encryption: EncryptionPlan, paths: Paths, workers: Workers) -> None:
         self.config, self.encryption, self.paths, self.plan = config, encryption, paths, config.privacy
         self.initial, self.first = read_initial(paths.initial)
         if self.plan is not None:
@@ -90,8 +92,14 @@ class _Build:
         scheme = encryption.scheme
         engine = engine_of(scheme)
         self.key = JobKey(
-            self.directory, self.roster, self.signer, self.ballot, engine.keygen, lambda key: Cipher(scheme, key)
+            self.directory,
+            self.roster,
+            self.signer,
+            self.ballot,
+            engine.keygen,
+            lambda key: workers.cipher(scheme, key),
         )
+        self.adder = Adder(scheme, len(encryption.roster), workers.summing)
         self.held = self._held()
         self.codecs = Codecs(self.layout, self.roster.agreement, encryption, self.plan, config.compression)
         self.check_rounds()
@@ -111,7 +119,6 @@ class _Build:
         account = None if self.plan is None else self._account(self.plan)
         unit = None if self.plan is None else self.plan.unit
         answers = StoredUpdates(Outbox(self.directory / "outbox")) if account is None else account.releases
-        summing = _Sums(self.encryption)
         member = self.encryption.names.index(config.participant)
         rounds = Rounds(
             roster=self.roster,
@@ -123,14 +130,14 @@ class _Build:
             codecs=self.codecs,
             unit=unit,
             rate=learning_rate(config.config) if unit == "Record" else None,
-            add=summing.add,
+            add=self.adder.add,
         )
         about = About(config.job, config.client_app, _said(self.initial))
         leaving = Leaving(self.directory, paths.models, self.roster, self.signer, self.held, about)
         shared = frozenset(self.layout.names)
         return Parts(
             answers=Answers(len(self.encryption.roster), self.key, self.held, rounds, leaving),
-            initial=self.initial,
+            app=self.initial.get("app"),
             first=self.first,
             layout=self.layout,
             key=self.key,
@@ -146,6 +153,7 @@ class _Build:
 
     def _close(self) -> None:
         self.key.close()
+        self.adder.close()
 
     def _held(self) -> HeldModel:
         encryption = self.encryption
@@ -180,20 +188,6 @@ class _Build:
     def _committed(self) -> str | None:
         number, digest = self.held.reached
         return digest if number else None
-
-
-class _Sums:
-    """Adds ciphertexts in a worker process without secrets."""
-
-    def __init__(self, encryption: EncryptionPlan) -> None:
-        self._encryption = encryption
-
-    def add(self, ciphertexts: Sequence[bytes], count: int) -> bytes:
-        """The total. Raises HeError."""
-        with Summing(self._encryption.scheme, count, len(self._encryption.roster)) as summing:
-            for one in ciphertexts:
-                summing.add(one)
-            return summing.total()
 
 
 def _bound(codecs: Codecs, participant: str, slot: Slot) -> Bound:

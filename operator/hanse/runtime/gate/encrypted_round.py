@@ -96,7 +96,7 @@ class Rounds:
         if ciphertexts is not None:
             check_ciphertexts(request.contributions, ciphertexts)
             ordered = [ciphertexts[one.participant] for one in request.contributions]
-            total = self.add(ordered, self._kept(request.round))
+            total = self.add(ordered, self.points)
         # Only now: a list with a ciphertext that is none gets no vote, and the round may go on without it.
         self.ballot.vote(request.round, digest)
         vote = self.signer.vote(request.round, digest)
@@ -136,8 +136,10 @@ class Rounds:
         self.held.propose(candidate, applied, own=self.signer.participant in names)
         return applied
 
-    def _kept(self, number: int) -> int:
-        return self.codecs.of(number, self.held.model.range).kept
+    @property
+    def points(self) -> int:
+        """Integers in an update: the same in each round."""
+        return self.codecs.of(1, 1.0).kept
 
     def _list(self, number: int, contributions: Sequence[Contribution]) -> str:
         """Digest of a list that a sum may be made of. Raises Refused."""

@@ -46,9 +46,10 @@ from hanse.runtime.flower import wire
 from hanse.runtime.gate.answers import Answer, Decider
 from hanse.runtime.gate.encrypted import EncryptedFilter
 from hanse.runtime.gate.encrypted_build import encrypted_filter
+from hanse.runtime.gate.encrypted_workers import Workers
 from hanse.runtime.gate.frames import Frame, head_of
 from hanse.runtime.gate.initial import FILE
-from hanse.runtime.he import Summing
+from hanse.runtime.he import Cipher, Points, Summing, engine_of
 from hanse.runtime.ledger.book import Book
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -98,6 +99,47 @@ def step(name: str, number: int, arrays: Arrays) -> Arrays:
     }
 
 
+class _CipherHere(Cipher):
+    """The same engine and keys without a process: tests that start a hundred gates have no time for one each."""
+
+    def __init__(self, scheme: EncryptingScheme, key: bytes, processes: int | None = None) -> None:
+        self._here, self._secret = engine_of(scheme), key
+
+    def encrypt(self, round: int, points: Points) -> bytes:
+        return self._here.encrypt(self._here.round_key(self._secret, round), points)
+
+    def decrypt(self, round: int, total: bytes, count: int) -> Points:
+        return self._here.decrypt(self._here.round_key(self._secret, round), total, count)
+
+    def close(self) -> None:
+        pass
+
+
+class _SummingHere(Summing):
+    """As `_CipherHere`."""
+
+    def __init__(self, scheme: EncryptingScheme, count: int, most: int = 0) -> None:
+        self._here, self._points = engine_of(scheme), count
+        self._given: list[bytes] = []
+
+    def add(self, ciphertext: bytes) -> None:
+        self._here.add([ciphertext], self._points)
+        self._given.append(ciphertext)
+
+    def total(self) -> bytes:
+        return self._here.add(self._given, self._points)
+
+    def reset(self) -> None:
+        self._given = []
+
+    def close(self) -> None:
+        self._given = []
+
+
+#: Engines in the test's own process. `Workers()` are those of a pod.
+HERE = Workers(_CipherHere, _SummingHere)
+
+
 @dataclass(frozen=True)
 class Reply:
     """What left a gate."""
@@ -140,6 +182,7 @@ class Gate:
     config: ClientConfig
     paths: Paths
     train: Train = step
+    workers: Workers = field(default_factory=lambda: HERE)
     trained: list[int] = field(default_factory=list)
     filter: EncryptedFilter | None = None
 
@@ -148,7 +191,7 @@ class Gate:
         """The filter, made anew after a kill."""
         if self.filter is None:
             assert self.config.encryption is not None
-            self.filter = encrypted_filter(self.config, self.config.encryption, self.paths)
+            self.filter = encrypted_filter(self.config, self.config.encryption, self.paths, self.workers)
         return self.filter
 
     def kill(self) -> None:
@@ -203,6 +246,7 @@ class Fleet:
         model: Arrays | None = None,
         compression: Compression | None = None,
         train: Train = step,
+        workers: Workers = HERE,
         **changes: Any,
     ) -> None:
         self.root, self.members, self.privacy = root, tuple(members), privacy
@@ -229,7 +273,7 @@ class Fleet:
         self.gate: dict[str, Gate] = {}
         for name in members:
             config = bare[name].model_copy(update={"encryption": self.plan})
-            self.gate[name] = Gate(name, config, Paths(root / name), train)
+            self.gate[name] = Gate(name, config, Paths(root / name), train, workers)
             self._files(name, config)
 
     def signer(self, name: str) -> Signer:
@@ -383,10 +427,8 @@ class Server:
 
     def add(self, listed: Sequence[Contribution]) -> bytes:
         """The sum of a list."""
-        with Summing(self.fleet.plan.scheme, self.count, len(self.fleet.members)) as summing:
-            for one in listed:
-                summing.add(self.ciphertexts[one.participant])
-            return summing.total()
+        engine = engine_of(self.fleet.plan.scheme)
+        return engine.add([self.ciphertexts[one.participant] for one in listed], self.count)
 
     @property
     def count(self) -> int:
