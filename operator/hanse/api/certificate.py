@@ -45,7 +45,7 @@ class CertifiedRelease(ApiModel):
     )
     enforced_multiplier: PositiveDecimal | None = Field(
         default=None,
-        description="Record only: this gate's noise over the largest L2 distance of any two values that it could release.",
+        description="Record only: this gate's noise over the largest L2 distance of two values that it could release.",
     )
 
 

@@ -87,8 +87,8 @@ ENCRYPTION_RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         cel=f"!{_DISTRIBUTED} || !has(self.encryption) || self.encryption.scheme != 'CKKS'",
-        message="encryption.scheme CKKS adds an error of its own to mechanism Distributed's integers, which nobody has "
-        "accounted for: set scheme to BFV, or mechanism to Local",
+        message="encryption.scheme CKKS is not for mechanism Distributed: its sums are whole numbers only by rounding, "
+        "which ill-made ciphertexts break, and noise leaves no room for that: set scheme to BFV, or mechanism to Local",
         holds=lambda p: not _is_distributed(p) or p.encryption is None or p.encryption.scheme != "CKKS",
         field="encryption",
     ),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hanse.api.encryption import EncryptionPlan, ModelRelease, RosterMember
 from hanse.api.participant import ClaimSource, Dataset, DatasetSource, ModelsVolume, ParticipantSpec
 from hanse.api.participation import JobRef, LocalParticipantRef, ParticipationPlan, ParticipationSpec
 from hanse.api.paths import Paths
@@ -18,7 +19,7 @@ DATASET = Dataset(
 OWNER = ParticipantSpec(organisation="Bank A", datasets=[DATASET], models=ModelsVolume(claim_name="models"))
 
 
-def pod(privacy: PrivacyPlan | None) -> dict[str, Any]:
+def pod(privacy: PrivacyPlan | None, encryption: EncryptionPlan | None = None) -> dict[str, Any]:
     plan = ParticipationPlan(
         participant="bank-a",
         index=0,
@@ -31,6 +32,7 @@ def pod(privacy: PrivacyPlan | None) -> dict[str, Any]:
         server_address="server:9443",
         ca_certificate="",
         privacy=privacy,
+        encryption=encryption,
     )
     spec = ParticipationSpec(
         job_ref=JobRef(namespace="consortium", name="credit", uid="11111111-2222-3333-4444-555555555555"),
@@ -68,3 +70,47 @@ def test_a_job_without_privacy_has_none_of_it() -> None:
     assert str(PATHS.initial) not in mounts(spec, "gate")
     assert str(PATHS.data) not in mounts(spec, "gate")
     assert "initial" not in {volume["name"] for volume in spec["volumes"]}
+
+
+def encryption(release: ModelRelease = "Coordinator") -> EncryptionPlan:
+    members = [RosterMember(name=name, identity="pem", scale="1", mass="1") for name in ("bank-a", "bank-b")]
+    terms = "sha256:" + "0" * 64
+    return EncryptionPlan(
+        scheme="BFV", key_maker="bank-a", quorum=2, rounds=1, model_release=release, terms=terms, roster=members
+    )
+
+
+def test_an_encrypted_job_gives_the_gate_alone_the_owners_key() -> None:
+    """Without noise nothing is charged: neither the data nor the owner's ledger is the gate's business."""
+    spec = pod(None, encryption())
+    check, gate, trainer = (mounts(spec, name) for name in ("app-check", "gate", "trainer"))
+    assert gate[str(PATHS.identity_key.parent)]["readOnly"] is True
+    assert gate[str(PATHS.initial)]["readOnly"] is True
+    assert not check[str(PATHS.initial)].get("readOnly")
+    for path in (PATHS.identity_key.parent, PATHS.initial, PATHS.state, PATHS.models):
+        assert str(path) not in trainer
+    assert str(PATHS.identity_key.parent) not in check
+    for path in (PATHS.data, PATHS.ledger_access, PATHS.models):
+        assert str(path) not in gate
+    assert "serviceAccountName" not in spec
+
+
+def test_models_are_written_by_the_gate_into_the_owners_claim() -> None:
+    spec = pod(PLAN, encryption("Participants"))
+    everywhere = {c["name"]: mounts(spec, c["name"]) for c in [*spec["initContainers"], *spec["containers"]]}
+    assert [name for name, found in everywhere.items() if str(PATHS.models) in found] == ["gate"]
+    assert not everywhere["gate"][str(PATHS.models)].get("readOnly")
+    claim = next(v for v in spec["volumes"] if v["name"] == "models")
+    assert claim["persistentVolumeClaim"] == {"claimName": "models"}
+
+
+def test_no_key_of_a_job_is_in_environment_or_volume() -> None:
+    """The owner's identity is the one private thing that is mounted: the job's key never leaves the gates."""
+    spec = pod(PLAN, encryption())
+    secrets = [v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v]
+    assert sorted(secrets) == ["credit-bank-a", "hanse-identity"]
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        names = {each["name"] for each in container["env"]}
+        assert names <= {"POD_NAME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"}
+        assert all("valueFrom" not in e or "fieldRef" in e["valueFrom"] for e in container["env"])
+        assert "envFrom" not in container
