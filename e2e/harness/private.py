@@ -55,9 +55,17 @@ class Populations:
         return wait_until(f"no account of {owner}/{population} is open", look, timeout=timeout)
 
     def submit(
-        self, federation: Federation, name: str, population: str, privacy: Object, *, owners: int = 2, **spec: Any
+        self,
+        federation: Federation,
+        name: str,
+        population: str,
+        privacy: Object,
+        *,
+        owners: int = 2,
+        encryption: Object | None = None,
+        **spec: Any,
     ) -> Object:
-        """A job of unit Silo on the population's data."""
+        """A job of unit Silo on the population's data; `encryption` is what stands beside differentialPrivacy."""
         differential = {"unit": "Silo", "delta": DELTA, "clip": "1.0", **privacy}
         members = [
             {
@@ -67,7 +75,8 @@ class Populations:
             }
             for owner in self.owners[:owners]
         ]
-        return federation.submit(name, [], participants=members, privacy={"differentialPrivacy": differential}, **spec)
+        asked = {"differentialPrivacy": differential, **(encryption or {})}
+        return federation.submit(name, [], participants=members, privacy=asked, **spec)
 
     def make_budget(self, population: str, owner: str, epsilon: str) -> None:
         """Create it."""
