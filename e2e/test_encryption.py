@@ -21,7 +21,6 @@ BUDGETS = {"shown": "40.0", "faults": "40.0"}
 DISTRIBUTED: Object = {"epsilon": "4.0", "mechanism": "Distributed"}
 ENCRYPTION: Object = {"encryption": {"scheme": "BFV", "keyMaker": OWNERS[0]}}
 SLOW: Object = {"config": {"fail": "slow", "seconds": "1"}}
-ADVERSARIES = ["Outsiders", "CollusionThreshold", "OneParticipant", "ServerAndOne"]
 ROUNDS = 12
 EQUAL: Object = {"weights": "Equal"}
 SIZE = 4096
@@ -87,8 +86,8 @@ def test_status_says_who_could_read_what(federation: Federation, people: Populat
     assert completed(job) == 4
     assert job["status"]["privacy"]["keyFingerprint"] == privacy["keyFingerprint"]
     spent = {row["adversary"]: float(row["spent"]) for row in job["status"]["privacy"]["epsilon"]}
-    assert sorted(spent, key=lambda who: (spent[who], ADVERSARIES.index(who))) == ADVERSARIES, spent
-    assert spent["Outsiders"] < spent["OneParticipant"] < spent["ServerAndOne"]
+    assert spent["Outsiders"] == spent["CollusionThreshold"] <= 4.0
+    assert spent["Outsiders"] < spent["OneParticipant"] == spent["ServerAndOne"], "one share alone"
     identities = {
         owner: federation.kube.get("participant", people.participant, owner)["status"]["identity"] for owner in OWNERS
     }
