@@ -5,7 +5,7 @@ of models, messages or noise: integers in, their exact integer sum out.
 """
 
 from hanse.runtime.he.cipher import Cipher
-from hanse.runtime.he.engine import LANE_BITS, LANE_LIMIT, Engine, Facts, Points, engine_of
+from hanse.runtime.he.engine import LANE_BITS, LANE_LIMIT, Engine, Facts, Points, engine_of, facts_of
 from hanse.runtime.he.errors import (
     CiphertextInvalid,
     CountMismatch,
@@ -36,5 +36,6 @@ __all__ = [
     "TooManyCiphertexts",
     "WorkerLost",
     "engine_of",
+    "facts_of",
     "fingerprint",
 ]

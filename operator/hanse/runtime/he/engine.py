@@ -4,14 +4,20 @@ All engines take integers and give the exact integer sum back. A model is one ve
 blob (`blob.py` has the layout), whatever the engine cuts it into.
 """
 
+from __future__ import annotations  # `Scheme` is pydantic's world, which a worker process does without
+
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hanse.api.encryption import Scheme
+from hanse.runtime.he.blob import HEADER_BYTES, Form
+
+if TYPE_CHECKING:
+    from hanse.api.encryption import Scheme
+    from hanse.runtime.he.framed import FramedEngine
 
 Points = NDArray[np.int64]
 KeyHolders = Literal["None", "Shared", "Threshold"]
@@ -98,9 +104,76 @@ class Engine(Protocol):
         ...
 
 
-HEADER_BYTES: Final = 32
+#: Sizes of chunks follow from degree and primes (bfv.py, ckks.py); tests hold them to what the kernels write.
+FACTS: Final[dict[str, Facts]] = {
+    "None": Facts(
+        scheme="None",
+        key_holders="None",
+        lane_bits=LANE_BITS,
+        lane_limit=LANE_LIMIT,
+        most_clients=1024,
+        error_steps=0.0,
+        margin_steps=0.0,
+        slots=3,
+        upload_chunk_bytes=8,
+        total_chunk_bytes=8,
+    ),
+    "BFV": Facts(
+        scheme="BFV",
+        key_holders="Shared",
+        lane_bits=LANE_BITS,
+        lane_limit=LANE_LIMIT,
+        most_clients=1024,
+        error_steps=0.0,
+        margin_steps=0.0,
+        slots=3 * 4096,
+        upload_chunk_bytes=2 * 4096 * 5 + 64,
+        total_chunk_bytes=2 * 2 * 4096 * 5,
+    ),
+    "CKKS": Facts(
+        scheme="CKKS",
+        key_holders="Shared",
+        lane_bits=LANE_BITS,
+        lane_limit=LANE_LIMIT,
+        most_clients=64,
+        error_steps=0.0,
+        margin_steps=0.2501,
+        slots=2048,
+        upload_chunk_bytes=4096 * 7 + 64,
+        total_chunk_bytes=2 * 4096 * 7,
+    ),
+}
 
 
-def engine_of(scheme: Scheme) -> Engine:
-    """The engine of a scheme. TenSEAL is loaded for BFV and CKKS alone."""
-    raise NotImplementedError(scheme)
+def facts_of(scheme: Scheme) -> Facts:
+    """What the engine of a scheme declares. Loads nothing."""
+    return FACTS[scheme]
+
+
+def engine_of(scheme: Scheme) -> FramedEngine:
+    """The engine of a scheme, an `Engine`. TenSEAL is loaded for BFV and CKKS alone."""
+    from hanse.runtime.he.framed import FramedEngine
+
+    facts = FACTS[scheme]
+    match scheme:
+        case "BFV":
+            from hanse.runtime.he.bfv import Bfv
+
+            return FramedEngine(facts, Bfv())
+        case "CKKS":
+            from hanse.runtime.he.ckks import Ckks
+
+            return FramedEngine(facts, Ckks())
+        case "None":
+            from hanse.runtime.he.plain import Plain
+
+            return FramedEngine(facts, Plain())
+
+
+def public_key_bfv() -> FramedEngine:
+    """BFV with a public key: uploads of both polynomials. For benchmarks; no gate uses it."""
+    from hanse.runtime.he.bfv import Bfv
+    from hanse.runtime.he.framed import FramedEngine
+
+    facts = FACTS["BFV"]
+    return FramedEngine(replace(facts, upload_chunk_bytes=facts.total_chunk_bytes), Bfv(Form.PUBLIC))

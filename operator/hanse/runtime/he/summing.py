@@ -1,32 +1,106 @@
 """Adding ciphertexts that strangers sent, in one worker process without secrets; used by the server and by gates."""
 
-from types import TracebackType
-from typing import Self
+from __future__ import annotations
 
-from hanse.api.encryption import Scheme
+from typing import TYPE_CHECKING, Self
+
+from hanse.runtime.he.engine import facts_of
+from hanse.runtime.he.errors import CiphertextInvalid, TooManyCiphertexts, WorkerLost
+from hanse.runtime.he.framed import check_count
+from hanse.runtime.he.process import Died, Process
+from hanse.runtime.he.wire import Operation
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hanse.api.encryption import Scheme
 
 
 class Summing:
-    """One total in the making. A context manager; not safe for threads."""
+    """One total in the making. A context manager; not safe for threads.
+
+    Keep it for all rounds (`reset`): a worker takes a quarter of a second to start. It refers to the ciphertexts that
+    were added until `reset` or `close`, to add them again after a crash.
+    """
 
     def __init__(self, scheme: Scheme, count: int, most: int = 0) -> None:
-        """A sum of ciphertexts of `count` points each, at most `most` of them (0: as many as the engine can)."""
-        raise NotImplementedError
+        """A sum of ciphertexts of `count` points each, at most `most` of them (0: as many as the engine can).
+
+        Raises CountMismatch for a model without points.
+        """
+        check_count(count)
+        self._scheme = scheme
+        self._facts = facts_of(scheme)
+        self._count = count
+        self._most = min(most or self._facts.most_clients, self._facts.most_clients)
+        self._added: list[bytes] = []
+        self._process = self._start()
 
     def add(self, ciphertext: bytes) -> None:
         """Add one ciphertext; the total is as before when it is refused. Raises CiphertextInvalid, TooManyCiphertexts.
 
-        After a crash of the worker (CiphertextInvalid too) everything that was added is added again by a new one.
+        A crash of the worker is CiphertextInvalid; what was added before is added again by a new one (WorkerLost when
+        that dies too).
         """
-        raise NotImplementedError
+        if len(self._added) >= self._most:
+            raise TooManyCiphertexts(f"more than {self._most} ciphertexts")
+        size = self._facts.max_ciphertext_bytes(self._count)
+        if len(ciphertext) != size:
+            raise CiphertextInvalid(f"{len(ciphertext)} bytes; {self._scheme} of this size has {size}")
+        try:
+            self._process.ask(Operation.ADD, payload=ciphertext)
+        except Died as error:
+            self._restart()
+            raise CiphertextInvalid("the process that parsed this ciphertext died of it") from error
+        self._added.append(ciphertext)
 
     def total(self) -> bytes:
-        """The canonical total of what was added. Raises TooManyCiphertexts when nothing was."""
-        raise NotImplementedError
+        """The canonical total of what was added. Raises TooManyCiphertexts when nothing was, WorkerLost."""
+        try:
+            return self._ask_total()
+        except Died:
+            self._restart()
+        try:
+            return self._ask_total()
+        except Died as error:
+            raise WorkerLost("the process that adds ciphertexts died twice") from error
+
+    def _ask_total(self) -> bytes:
+        return bytes(self._process.ask(Operation.TOTAL, most=self._facts.max_total_bytes(self._count)))
+
+    def reset(self) -> None:
+        """Forget what was added and begin a new total in the same process. Raises WorkerLost."""
+        self._added = []
+        try:
+            self._open(self._process)
+        except Died:
+            self._restart()
 
     def close(self) -> None:
         """End the worker."""
-        raise NotImplementedError
+        self._added = []
+        self._process.close()
+
+    def _start(self) -> Process:
+        process = Process()
+        try:
+            self._open(process)
+        except Died as error:
+            process.close()
+            raise WorkerLost("the process that adds ciphertexts does not start") from error
+        return process
+
+    def _open(self, process: Process) -> None:
+        process.ask(Operation.OPEN, self._count, self._most, self._scheme.encode())
+
+    def _restart(self) -> None:
+        self._process.close()
+        self._process = self._start()
+        try:
+            for ciphertext in self._added:
+                self._process.ask(Operation.ADD, payload=ciphertext)
+        except Died as error:
+            raise WorkerLost("the process that adds ciphertexts died of what it had added before") from error
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,126 @@
+"""An engine out of a kernel: checks, headers, and the loop over ciphertexts. Called by `engine_of` and the workers.
+
+A kernel knows the arithmetic of one scheme and sees neither headers nor numbers out of range.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+
+from hanse.runtime.he.blob import HEADER_BYTES, Form, Header, split
+from hanse.runtime.he.engine import Facts, Points
+from hanse.runtime.he.errors import CountMismatch, PointOutOfRange, TooManyCiphertexts
+
+
+class KernelTotal(Protocol):
+    """A sum in the making."""
+
+    def add(self, body: memoryview) -> None: ...
+    def body(self) -> bytes: ...
+
+
+class Kernel(Protocol):
+    """The arithmetic of a scheme, on chunks without header."""
+
+    @property
+    def form(self) -> Form: ...
+    def keygen(self) -> bytes: ...
+    def round_key(self, key: bytes, number: int) -> bytes: ...
+    def encrypt(self, key: bytes, points: Points) -> bytes: ...
+    def total(self, chunks: int) -> KernelTotal: ...
+    def decrypt(self, key: bytes, body: memoryview, count: int) -> Points: ...
+
+
+class Totalling:
+    """A sum of uploads as they come; raises as `Engine.add` does, and is as before when it refuses one."""
+
+    def __init__(self, kernel: Kernel, facts: Facts, count: int, most: int = 0) -> None:
+        check_count(count)
+        self._kernel = kernel
+        self._facts = facts
+        self._expected = Header(facts.scheme, kernel.form, 1, count)
+        self._most = min(most or facts.most_clients, facts.most_clients)
+        self._sum = kernel.total(facts.chunks(count))
+        self.summands = 0
+
+    def add(self, ciphertext: bytes | memoryview) -> None:
+        """Add one upload."""
+        if self.summands >= self._most:
+            raise TooManyCiphertexts(f"more than {self._most} ciphertexts")
+        body_bytes = self._facts.max_ciphertext_bytes(self._expected.count) - HEADER_BYTES
+        _, body = split(ciphertext, self._expected, body_bytes)
+        self._sum.add(body)
+        self.summands += 1
+
+    def total(self) -> bytes:
+        """The canonical total."""
+        if not self.summands:
+            raise TooManyCiphertexts("a total of no ciphertexts")
+        header = Header(self._facts.scheme, Form.TOTAL, self.summands, self._expected.count)
+        return bytes(header) + self._sum.body()
+
+
+class FramedEngine:
+    """`Engine` over a kernel; not safe for threads."""
+
+    def __init__(self, facts: Facts, kernel: Kernel) -> None:
+        self._facts = facts
+        self.kernel = kernel
+
+    @property
+    def facts(self) -> Facts:
+        """What this engine can do and costs."""
+        return self._facts
+
+    def keygen(self) -> bytes:
+        """As `Engine.keygen`."""
+        return self.kernel.keygen()
+
+    def round_key(self, key: bytes, round: int) -> bytes:
+        """As `Engine.round_key`."""
+        return self.kernel.round_key(key, round)
+
+    def encrypt(self, key: bytes, points: Points) -> bytes:
+        """As `Engine.encrypt`."""
+        check_points(points, self._facts)
+        header = Header(self._facts.scheme, self.kernel.form, 1, len(points))
+        return bytes(header) + self.kernel.encrypt(key, points)
+
+    def totalling(self, count: int, most: int = 0) -> Totalling:
+        """An empty sum of ciphertexts of `count` points."""
+        return Totalling(self.kernel, self._facts, count, most)
+
+    def add(self, ciphertexts: Iterable[bytes], count: int) -> bytes:
+        """As `Engine.add`."""
+        sum_ = self.totalling(count)
+        for ciphertext in ciphertexts:
+            sum_.add(ciphertext)
+        return sum_.total()
+
+    def decrypt(self, key: bytes, total: bytes, count: int) -> Points:
+        """As `Engine.decrypt`."""
+        return self.kernel.decrypt(key, total_body(total, self._facts, count)[1], count)
+
+
+def total_body(total: bytes | memoryview, facts: Facts, count: int) -> tuple[int, memoryview]:
+    """Summands and chunks of a total. Raises CiphertextInvalid."""
+    check_count(count)
+    expected = Header(facts.scheme, Form.TOTAL, facts.most_clients, count)
+    return split(total, expected, facts.max_total_bytes(count) - HEADER_BYTES)
+
+
+def check_count(count: int) -> None:
+    """Raises CountMismatch for no points at all."""
+    if count < 1:
+        raise CountMismatch(f"a ciphertext of {count} points")
+
+
+def check_points(points: Points, facts: Facts) -> None:
+    """Raises CountMismatch and PointOutOfRange for what no lane holds, and TypeError for what are no int64."""
+    if points.dtype != np.int64 or points.ndim != 1:
+        raise TypeError(f"points are int64 of one dimension, not {points.dtype} of shape {points.shape}")
+    check_count(len(points))
+    largest = max(int(points.max()), -int(points.min()))
+    if largest > facts.lane_limit:
+        raise PointOutOfRange(f"a point of magnitude {largest} in a lane of {facts.lane_limit}")
