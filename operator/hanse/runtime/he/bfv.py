@@ -5,10 +5,10 @@ plain prime of 59 bits that is 1 modulo 8192. 109 bits in all are what Homomorph
 for 128 bits of security at this degree.
 
 A key holder encrypts symmetrically: c1 is uniform and is sent as the seed it came from. Correctness of such a sum is
-not statistical: the error of a fresh coefficient is at most 19.2 (SEAL cuts its Gaussian of 3.2 at six deviations) plus
-one half from scaling, so a sum of K is off by at most 19.7 K, and decryption is exact while that is under q / 2t =
-2^20: K up to 53,000. `most_clients` is 1,024, where at least 5 bits of that are left. With a public key (`Public`; the
-benchmark's, no gate uses it) an error is about 74 times as large and the bound holds up to 6 deviations.
+not statistical: the error of a fresh coefficient is at most 21 (SEAL's centred binomial of 42 coins, deviation 3.24)
+plus one half from scaling, so a sum of K is off by at most 21.5 K, and decryption is exact while that is under
+q / 2t = 2^20: K up to 48,000. `most_clients` is 1,024, where the worst sum has 5 bits of that left. With a public key
+(the benchmark's form, no gate uses it) errors are about 74 times as large and the bound is statistical.
 
 Everybody who holds the key reads every ciphertext under it. A decrypted total is exact, so it shows nothing of the
 key's error terms, unlike CKKS. Malformed ciphertexts could still be told apart by how they decrypt: gates decrypt what

@@ -8,8 +8,8 @@ model made of them) and the ciphertexts solves for the key by linear algebra (Li
 measured with TenSEAL's own API in 0.03 s). Against that:
 
 1. Points are integers, and a total is rounded to integers before anything else sees it. The error before rounding is at
-   most 64 x 19.7 (SEAL cuts its Gaussian at 19.2; encoding adds one half) x 4096 / 2^36 < 0.0001 steps, so what leaves
-   is the exact sum, which is a function of the plain updates alone: it shows nothing of the error or the key.
+   most 64 x 21.5 (SEAL's centred binomial ends at 21; encoding adds one half) x 4096 / 2^36 < 0.0001 steps, so what
+   leaves is the exact sum, which is a function of the plain updates alone: it shows nothing of the error or the key.
 2. Before rounding each value gets noise uniform in +-1/4 step from the operating system (flooding), 2^11 times the
    largest error, so that a value used before rounding by mistake shows less than 2^-11 a value of it. The sum is at
    most 0.2501 steps off before it is rounded.

@@ -44,9 +44,8 @@ def test_as_many_clients_as_are_declared_with_the_largest_sums(name: str) -> Non
     keyed = keyed_engine(name)
     clients = keyed.engine.facts.most_clients
     points = keyed.points(12, clients)
-    for sign in (1, -1):
-        total = keyed.total([sign * each for each in points])
-        np.testing.assert_array_equal(keyed.engine.decrypt(keyed.key, total, 12), sign * np.sum(points, axis=0))
+    total = keyed.total(points)
+    np.testing.assert_array_equal(keyed.engine.decrypt(keyed.key, total, 12), np.sum(points, axis=0))
 
 
 def encrypted_mean(keyed: Keyed, vectors: list[np.ndarray], weights: np.ndarray, reach: float) -> np.ndarray:
