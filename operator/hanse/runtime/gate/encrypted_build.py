@@ -106,7 +106,7 @@ class _Build:
 
     def check_rounds(self) -> None:
         """That every round has a grid. Raises CodecError and NoiseError."""
-        self.codecs.of(1, self.held.model.range if self.plan is None else None)
+        self.codecs.of(1, float(self.encryption.range or 1))
         if self.plan is not None:
             largest = max(epsilons(self.plan, self.plan.slots()).values())
             compression = self.config.compression
