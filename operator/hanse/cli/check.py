@@ -9,7 +9,7 @@ from rich.console import Console
 from hanse.api.conditions import Reason
 from hanse.cli.errors import ManifestError, Problem
 from hanse.cli.manifests import load
-from hanse.cli.privacy import describe, plan_of
+from hanse.cli.privacy import describe, encrypted, plan_of
 
 #: What may be in the cluster though it is not in the files.
 _ELSEWHERE: Final = (Reason.PARTICIPANT_NOT_FOUND, Reason.BUDGET_NOT_FOUND)
@@ -37,6 +37,8 @@ def check_files(files: Sequence[Path], console: Console) -> None:
         if (plan := plan_of(job.spec)) is not None:
             text = f"{job.subject}: {describe(plan)}"
             console.print(f"epsilon  {text}", markup=False, highlight=False, soft_wrap=True)
+        if (sealed := encrypted(job.spec)) is not None:
+            console.print(f"encrypted  {job.subject}: {sealed}", markup=False, highlight=False, soft_wrap=True)
     for note in notes:
         console.print(f"note  {note}", markup=False, highlight=False, soft_wrap=True)
     if not (jobs or owners or budgets):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hanse.api.encryptionplan import encryption_plan, smallest_batch
 from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
 from hanse.api.participation import JobRef
@@ -15,13 +16,15 @@ from hanse.api.paths import Paths
 from hanse.api.planhash import canonical_hash
 from hanse.api.privacy import PrivacyPlan
 from hanse.api.runconfig import ClientConfig, ClientDataset, RunConfig, ServerParticipant
-from hanse.cli.localidentity import owner_identity
 from hanse.cli.localpki import LocalCA
 from hanse.cli.rundir import Identity, RunDirectory
 from hanse.pki.certificates import Pair
+from hanse.pki.identity import identity_public_key
 from hanse.pki.nodekeys import NodeKey, new_node_key
 
 MODEL_FILE: Final = "model.safetensors"
+#: Below the output: one directory for each owner, where modelRelease gives the model to them.
+MODELS: Final = "models"
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,14 @@ def lay_out(
     *,
     port: int,
     privacy: Mapping[str, Privacy] | None = None,
+    identities: Mapping[str, str] | None = None,
 ) -> RunConfig:
     """Write every file that the programs read, with new keys. `port` is SuperLink's, on loopback.
 
-    There is no front: it keeps strangers out of a pod, and here nobody else reaches the port. `privacy` by participant.
+    There is no front: it keeps strangers out of a pod, and here nobody else reaches the port. `privacy` and, where
+    gates sign, the owners' private `identities` (PEM) are by participant.
     """
-    privacy = privacy or {}
+    privacy, identities = privacy or {}, identities or {}
     spec = _with_local_paths(spec, output)
     job = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
     authority = LocalCA()
@@ -77,17 +82,26 @@ def lay_out(
     address = f"127.0.0.1:{port}"
     clients = [_client_config(job, spec, m, len(members), address, privacy.get(m.participant.name)) for m in members]
     participants = [_server_participant(c, k.public) for c, k in zip(clients, keys, strict=True)]
-    batches = [c.privacy.expected_batch for c in clients if c.privacy is not None and c.privacy.expected_batch]
-    clients = [c.model_copy(update={"smallest_batch": min(batches, default=None)}) for c in clients]
     plan = next((each.plan.model_copy(update={"expected_batch": None}) for each in privacy.values()), None)
+    records = {client.participant: client.dataset.records for client in clients}
+    public = {name: identity_public_key(key) for name, key in identities.items()}
+    # Of the spec with the paths of this machine: it is what the gates act on.
+    encryption = encryption_plan(spec, public, records, plan, (None, None))
+    update = {"smallest_batch": smallest_batch(plan, records), "encryption": encryption}
+    clients = [client.model_copy(update=update) for client in clients]
     config = RunConfig.from_spec(spec, job, participants, output_path=MODEL_FILE).model_copy(
-        update={"superlink_port": port, "privacy": plan}
+        update={"superlink_port": port, "privacy": plan, "encryption": encryption}
     )
     server.run_config.write_text(config.model_dump_json(by_alias=True, exclude_none=True))
     for member, client, key in zip(members, clients, keys, strict=True):
+        name = member.participant.name
         _lay_out_client(directory, member, client, key, authority)
-        if (found := privacy.get(member.participant.name)) is not None:
-            _lay_out_privacy(directory, member, client, found)
+        if name in identities:
+            _lay_out_signer(directory, member, client, identities[name])
+        if (found := privacy.get(name)) is not None:
+            _lay_out_privacy(directory, member, found)
+        if encryption is not None and encryption.model_release == "Participants":
+            _lay_out_models(directory, member, output)
     return config
 
 
@@ -158,19 +172,32 @@ def _lay_out_client(
     _link(trainer.data / member.data.name, member.data.resolve())
 
 
-def _lay_out_privacy(directory: RunDirectory, member: Member, config: ClientConfig, privacy: Privacy) -> None:
-    """What the gate of a private job has beside the others: ledger, identity, data's digest, a model without data."""
+def _lay_out_signer(directory: RunDirectory, member: Member, config: ClientConfig, identity: str) -> None:
+    """What a gate has that signs what leaves it: the owner's identity key, and a model made without data."""
     name = member.participant.name
     gate, check = directory.gate(member.index, name), directory.check(member.index, name)
     _directories(check)
     check.check_config.write_text(config.check().model_dump_json(by_alias=True, exclude_none=True))
     check.initial.mkdir(parents=True, exist_ok=True)
     _link(gate.initial, check.initial)
+    gate.identity_key.parent.mkdir(parents=True, exist_ok=True)
+    _private(gate.identity_key, identity)
+
+
+def _lay_out_privacy(directory: RunDirectory, member: Member, privacy: Privacy) -> None:
+    """What the gate of a private job has beside that: its owner's ledger, and the data for its digest there."""
+    gate = directory.gate(member.index, member.participant.name)
     _link(gate.ledger, privacy.ledger)
     gate.data.mkdir(parents=True, exist_ok=True)
     _link(gate.data / member.data.name, member.data.resolve())
-    gate.identity_key.parent.mkdir(parents=True, exist_ok=True)
-    _private(gate.identity_key, owner_identity(privacy.ledger))
+
+
+def _lay_out_models(directory: RunDirectory, member: Member, output: Path) -> None:
+    """Where the owner gets the model: beside the coordinator's, which gets none."""
+    gate = directory.gate(member.index, member.participant.name)
+    own = output / MODELS / member.participant.name
+    own.mkdir(parents=True, exist_ok=True)
+    _link(gate.models, own)
 
 
 def _directories(paths: Paths, shared: Path | None = None) -> None:

@@ -22,10 +22,11 @@ from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participation import JobRef
 from hanse.api.planhash import canonical_hash
-from hanse.api.privacy import ACCOUNTANT, DifferentialPrivacy, PrivacyPlan, Slot
+from hanse.api.privacy import ACCOUNTANT, Adversary, DifferentialPrivacy, PrivacyPlan, Slot
 from hanse.cli.errors import RunFailed, UsageError
 from hanse.cli.layout import Member
-from hanse.dp import AccountingError, epsilon, resolve, spent_rdp
+from hanse.dp import AccountingError, epsilons, resolve
+from hanse.dp.worst import worst_epsilons
 
 Budgets = Mapping[tuple[str, str], PrivacyBudgetSpec]
 
@@ -83,13 +84,22 @@ def resolve_all(spec: FederatedJobSpec, members: Sequence[Member], uid: str) -> 
         if dataset is None or dataset.population is None:
             raise UsageError(f"The dataset of {name} has no population", "The owner names its PrivacyBudget.")
         try:
-            plan = resolve(asked, spec.rounds, dataset.records, member.owner.policy.adversary)
+            plan = _resolved(spec, asked, dataset.records, member.owner.policy.adversary)
         except AccountingError as error:
             raise UsageError(f"No privacy plan for {name}: {error}", "Change spec.privacy.") from error
         said = {"uid": uid, "participant": name, "plan": plan.to_wire(), "app": spec.app.to_wire()}
         account = names.account_id(uid, name)
         found.append(Reserved(name, namespace, dataset.population, account, plan, canonical_hash(said)))
     return found
+
+
+def _resolved(
+    spec: FederatedJobSpec, asked: DifferentialPrivacy, records: int | None, adversary: Adversary
+) -> PrivacyPlan:
+    if asked.mechanism == "Local" or spec.privacy is None:
+        return resolve(asked, spec.rounds, records, adversary)
+    t = spec.privacy.collusion_threshold
+    return resolve(asked, spec.rounds, records, adversary, quorum=spec.effective_quorum, collusion_threshold=t)
 
 
 @dataclass(frozen=True)
@@ -168,10 +178,17 @@ def report(reserved: Sequence[Reserved], accounts: Mapping[str, Account]) -> lis
         account = accounts.get(each.participant)
         slots = [Slot.parse(key) for key in account.releases] if account is not None else []
         plan = each.plan
-        spent = epsilon(spent_rdp(plan, slots), float(plan.delta)) if slots else 0.0
+        spent, worst = epsilons(plan, slots), worst_epsilons(plan)
+        by_figure: dict[str, list[str]] = {}
+        for adversary, value in spent.items():
+            by_figure.setdefault(f"{value:.2f}/{worst[adversary]:.2f}", []).append(adversary)
+        # What is charged comes first.
+        ordered = sorted(by_figure.items(), key=lambda item: plan.adversary not in item[1])
+        told = [f"{figure} against {' and '.join(who)}" for figure, who in ordered]
+        text = ", ".join(told) if len(told) > 1 else ordered[0][0]
         lines.append(
-            f"epsilon  {each.participant} {spent:.2f}/{float(plan.epsilon):.2f} in {len(slots)} releases; "
-            f"unit {plan.unit}, adjacency {plan.adjacency}, delta {plan.delta}, adversary {plan.adversary}, "
+            f"epsilon  {each.participant} {text} in {len(slots)} releases; unit {plan.unit}, adjacency "
+            f"{plan.adjacency}, delta {plan.delta}, adversary {plan.adversary}, mechanism {plan.mechanism}, "
             f"accountant {ACCOUNTANT}"
         )
     return lines

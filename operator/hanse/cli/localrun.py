@@ -16,9 +16,10 @@ from hanse.api.job import FederatedJobSpec
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.progress import ModelFile, Progress
-from hanse.cli.errors import RunFailed
+from hanse.cli.errors import RunFailed, UsageError
 from hanse.cli.interrupt import Interrupt
 from hanse.cli.layout import Member, Privacy, free_port, lay_out
+from hanse.cli.localidentity import owner_identity
 from hanse.cli.localprivacy import Ledgers, default_ledger, report, resolve_all
 from hanse.cli.manifests import Manifest
 from hanse.cli.processes import Exit, Processes
@@ -129,11 +130,15 @@ class _Watch:
 def run_job(job: LocalJob, screen: Screen, interrupt: Interrupt) -> Result:
     """Run to the end. Raises `RunFailed`; leaves no process and no reservation behind in any case."""
     spec, manifest = job.manifest.spec, job.manifest
+    if job.resume and spec.encryption is not None:
+        raise UsageError(
+            "An encrypted job cannot be gone on with: its key has gone with its gates", "Run it anew, without --resume."
+        )
     identity = open_directory(job.directory.path, manifest.namespace, manifest.name, spec, resume=job.resume)
     reserved = resolve_all(spec, job.members, identity.uid)
+    ledgers = Ledgers(job.ledger)
     if not reserved:
         return _run(job, identity, screen, interrupt, {})
-    ledgers = Ledgers(job.ledger)
     ref = JobRef(namespace=identity.namespace, name=identity.name, uid=identity.uid)
     ledgers.reserve(ref, reserved, job.budgets)
     privacy = {
@@ -153,12 +158,22 @@ def _run(
     job: LocalJob, identity: Identity, screen: Screen, interrupt: Interrupt, privacy: Mapping[str, Privacy]
 ) -> Result:
     spec, manifest = job.manifest.spec, job.manifest
-    lay_out(job.directory, identity, spec, job.members, job.output, port=free_port(), privacy=privacy)
+    signers = _identities(job) if privacy or spec.encryption is not None else {}
+    lay_out(
+        job.directory,
+        identity,
+        spec,
+        job.members,
+        job.output,
+        port=free_port(),
+        privacy=privacy,
+        identities=signers,
+    )
     members = tuple(MemberView(m.participant.name) for m in job.members)
     screen.show(View(manifest.name, "Starting", total=spec.rounds, members=members))
     deadline = time.monotonic() + spec.active_deadline_seconds if spec.active_deadline_seconds else None
     with Processes(grace_seconds=_DRAIN_SECONDS) as processes:
-        if privacy:
+        if signers:
             _make_first_models(job, identity, processes)
         for program in programs(job.directory, identity, job.members, job.app_path):
             processes.start(program)
@@ -172,6 +187,15 @@ def _run(
             # Every trainer ends by itself once the end-of-job message has reached its gate.
             processes.wait([f"{m.participant.name}/trainer" for m in job.members], _FAREWELL_SECONDS)
     return _ended(watch, code)
+
+
+def _identities(job: LocalJob) -> dict[str, str]:
+    """Each owner's private identity key, which its gate signs with; beside its ledgers."""
+    ledgers = Ledgers(job.ledger)
+    return {
+        member.participant.name: owner_identity(ledgers.of(member.participant.participant_ref.namespace))
+        for member in job.members
+    }
 
 
 def _make_first_models(job: LocalJob, identity: Identity, processes: Processes) -> None:

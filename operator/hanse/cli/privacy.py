@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
+from hanse.api.encryption import least_votes
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import Dataset, ParticipantSpec
 from hanse.api.privacy import ACCOUNTANT, PrivacyPlan
@@ -94,6 +95,19 @@ def _against(plan: PrivacyPlan) -> str:
     for adversary, value in worst_epsilons(plan).items():
         by_figure.setdefault(f"{value:.4g}", []).append(adversary)
     return "; ".join(f"{figure} against {', '.join(who)}" for figure, who in by_figure.items())
+
+
+def encrypted(spec: FederatedJobSpec) -> str | None:
+    """How updates leave, how many have to agree, and who gets the model; None where nothing is encrypted."""
+    wanted = spec.encryption
+    if wanted is None or spec.privacy is None:
+        return None
+    n, t = len(spec.participants), spec.privacy.collusion_threshold
+    return (
+        f"{wanted.scheme}, key of {wanted.key_maker or spec.participants[0].name}; sums of at least "
+        f"{spec.effective_quorum} of {n}, recomputed by {t + 1}, voted for by {least_votes(n, t)}; plain model: "
+        f"{spec.privacy.model_release}"
+    )
 
 
 def _sentence(text: str) -> str:

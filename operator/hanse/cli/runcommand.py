@@ -12,7 +12,7 @@ from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.api.participant import ParticipantSpec
 from hanse.cli.errors import CliError, Interrupted, ManifestError, UsageError
 from hanse.cli.interrupt import Interrupt
-from hanse.cli.layout import MODEL_FILE, Member
+from hanse.cli.layout import MODEL_FILE, MODELS, Member
 from hanse.cli.localprivacy import default_ledger
 from hanse.cli.localrun import LocalJob, Result, run_job
 from hanse.cli.manifests import Manifest, Manifests, load
@@ -106,12 +106,25 @@ def report(result: Result, job: LocalJob, console: Console) -> None:
     for line in result.privacy:
         console.print(line, soft_wrap=True, highlight=False)
     if result.model is None:
-        console.print("no model: the job's own ServerApp keeps what it makes", highlight=False)
+        for line in _without_model(job):
+            console.print(line, soft_wrap=True, highlight=False)
         return
     file = _shown(job.output / MODEL_FILE)
     console.print(f"model    {file}", soft_wrap=True, highlight=False)
     console.print(f"digest   {result.model.digest}", soft_wrap=True, highlight=False)
     console.print(f"next     hanse model show {file}", soft_wrap=True, highlight=False)
+
+
+def _without_model(job: LocalJob) -> list[str]:
+    """Why the output holds none, and who has it."""
+    spec = job.manifest.spec
+    release = spec.privacy.model_release if spec.privacy is not None else "Coordinator"
+    if release == "Never":
+        return ["no model: privacy.modelRelease Never lets nobody have it"]
+    if release == "Participants":
+        owners = (member.participant.name for member in job.members)
+        return [f"model    {_shown(job.output / MODELS / name)}" for name in owners]
+    return ["no model: the job's own ServerApp keeps what it makes"]
 
 
 def _shown(path: Path) -> Path:

@@ -61,6 +61,8 @@ def headline(view: View) -> RenderableType:
 def live(view: View) -> RenderableType:
     """The whole view while the job runs."""
     parts: list[RenderableType] = [headline(view)]
+    if view.encryption and not view.ended:
+        parts.append(Text(view.encryption, style="dim"))
     if view.message:
         parts.append(Text(f"{view.reason}: {view.message}" if view.reason not in ("", "-") else view.message))
     if any(not m.ready for m in view.members) or not view.rounds:

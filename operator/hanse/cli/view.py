@@ -9,6 +9,8 @@ from hanse.api.job import FederatedJobStatus, RoundRecord
 from hanse.api.progress import Progress
 
 _STATES: Final = {"WaitingForParticipants": "Waiting"}
+#: As much of a fingerprint as a person compares at a glance.
+_FINGERPRINT: Final = len("sha256:") + 12
 _ENDED: Final = ("Complete", "Failed", "Refused")
 _PREFERRED: Final = ("auc", "accuracy", "f1", "loss", "train_loss")
 
@@ -38,6 +40,7 @@ class View:
     message: str = ""
     model: str = ""
     resumed: int = 0
+    encryption: str = ""
 
     @property
     def ended(self) -> bool:
@@ -70,13 +73,21 @@ def from_progress(job: str, progress: Progress) -> View:
         message=progress.message,
         model=progress.model.digest if progress.model else "",
         resumed=progress.resumed,
+        encryption=_key(told.maker, told.fingerprint, told.holders) if (told := progress.encryption) else "",
     )
+
+
+def _key(maker: str, fingerprint: str, holders: Sequence[str]) -> str:
+    """Who made the key of an encrypted job, and who holds it; empty until there is one."""
+    if not fingerprint:
+        return ""
+    return f"updates are encrypted under key {fingerprint[:_FINGERPRINT]} of {maker}, held by {', '.join(holders)}"
 
 
 def from_status(job: str, status: FederatedJobStatus, rounds: int) -> View:
     """What the operator says; `rounds` is the job's spec.rounds."""
     explaining = _explaining(status.conditions)
-    done = status.round
+    done, privacy = status.round, status.privacy
     return View(
         job=job,
         state=status.summary.state,
@@ -91,6 +102,7 @@ def from_status(job: str, status: FederatedJobStatus, rounds: int) -> View:
         reason=explaining.reason if explaining else status.summary.reason,
         message=explaining.message if explaining else "",
         model=f"{status.model.claim}:{status.model.path} {status.model.digest}" if status.model else "",
+        encryption=_key(privacy.key_maker or "", privacy.key_fingerprint or "", privacy.key_holders) if privacy else "",
     )
 
 
@@ -104,6 +116,7 @@ def _explaining(conditions: Sequence[Condition]) -> Condition | None:
         (JobCondition.SUSPENDED, "True"),
         (JobCondition.SERVER_READY, "False"),
         (JobCondition.PARTICIPANTS_READY, "False"),
+        (JobCondition.KEYS_READY, "False"),
         (JobCondition.FULL_PARTICIPATION, "False"),
     ):
         condition = by_type.get(kind)
@@ -161,6 +174,8 @@ def lines(before: View | None, now: View) -> list[str]:
             found.append(f"{now.job}: {member.name}: {member.note}")
     if now.resumed > (before.resumed if before else 0):
         found.append(f"{now.job}: resumed from the checkpoint ({now.resumed})")
+    if now.encryption != (before.encryption if before else "") and now.encryption:
+        found.append(f"{now.job}: {now.encryption}")
     known = {r.number for r in before.rounds} if before else set()
     found += [f"{now.job}: {round_line(r, now.total)}" for r in now.rounds if r.number not in known]
     if before is not None and (before.state, before.reason) == (now.state, now.reason):

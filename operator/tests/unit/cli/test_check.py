@@ -102,3 +102,44 @@ def test_what_no_noise_can_give_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as error:
         checked(write(tmp_path / "m.yaml", private(epsilon="1e-5"), *(private_owner(x) for x in "ab")))
     assert error.value.problems[0].field == "spec.privacy.differentialPrivacy"
+
+
+def encrypted(**privacy: Any) -> dict[str, Any]:
+    return job(privacy={"encryption": {}, **privacy}, aggregation={"weights": "Equal"})
+
+
+def test_what_is_encrypted_for_whom_is_said(tmp_path: Path) -> None:
+    found = checked(write(tmp_path / "m.yaml", encrypted(), participant("a"), participant("b")))
+    assert found[-1] == (
+        "encrypted  FederatedJob consortium/credit: BFV, key of bank-a; sums of at least 2 of 2, recomputed by 1, "
+        "voted for by 2; plain model: Coordinator"
+    )
+
+
+def test_distributed_noise_has_a_figure_for_each_adversary(tmp_path: Path) -> None:
+    asked = encrypted(differentialPrivacy={**SILO, "mechanism": "Distributed"})
+    owners = [private_owner(letter) for letter in "ab"]
+    found = checked(write(tmp_path / "m.yaml", asked, *owners, budget("a"), budget("b")))
+    (line,) = [each for each in found if each.startswith("epsilon  ")]
+    assert "epsilon 3 against Outsiders, CollusionThreshold; " in line
+    assert " against OneParticipant, ServerAndOne at most (mechanism Distributed" in line
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy", "reason"),
+    [
+        (job(), {"requireEncryption": True}, "EncryptionRequired"),
+        (encrypted(), {"modelRelease": "Never"}, "ModelReleaseNotAllowed"),
+        (encrypted(), {"minParticipants": 3}, "TooFewParticipants"),
+        (encrypted(modelRelease="Participants"), {}, "ModelsNotDeclared"),
+    ],
+)
+def test_the_owners_terms_about_encryption(
+    tmp_path: Path, asked: dict[str, Any], policy: dict[str, Any], reason: str
+) -> None:
+    owner = participant("b", policy={"namespaces": ["consortium"], **policy})
+    models = participant("a", models={"claimName": "models"})
+    with pytest.raises(ManifestError) as error:
+        checked(write(tmp_path / "m.yaml", asked, models, owner))
+    (problem,) = error.value.problems
+    assert reason in problem.message

@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from hanse.api.exitcodes import ExitCode
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
 from hanse.api.runconfig import ClientConfig, RunConfig
 from hanse.cli.errors import CliError, UsageError
+from hanse.cli.interrupt import Interrupt
 from hanse.cli.layout import Member, lay_out
+from hanse.cli.localrun import LocalJob, run_job
+from hanse.cli.manifests import load
 from hanse.cli.programs import environment, programs
 from hanse.cli.runcommand import resolve_data
 from hanse.cli.rundir import Identity, RunDirectory, open_directory
-from tests.unit.cli.samples import job, participant
+from hanse.cli.screen import Screen
+from hanse.pki.identity import identity_public_key, new_identity
+from tests.unit.cli.samples import IMAGE, job, participant, write
 
 SPEC = FederatedJobSpec.model_validate(job()["spec"])
 OWNERS = {(f"bank-{x}", f"bank-{x}"): ParticipantSpec.model_validate(participant(x)["spec"]) for x in "ab"}
@@ -165,3 +171,54 @@ def test_programs_start_servers_first_and_end_the_launcher_first(tmp_path: Path)
         True,
         False,
     ]
+
+
+def encrypted(tmp_path: Path, release: str) -> tuple[RunDirectory, Identity]:
+    app = {"image": IMAGE, "clientApp": "hanse.runtime.apps.counting:app", "config": {"volume": "/output"}}
+    privacy = {"encryption": {"keyMaker": "bank-b"}, "modelRelease": release}
+    asked = job(app=app, privacy=privacy, aggregation={"weights": "Equal"})["spec"]
+    spec = FederatedJobSpec.model_validate(asked)
+    for x in "ab":
+        (tmp_path / f"{x}.csv").write_text("id,default,age\n")
+    members = resolve_data(spec, OWNERS, [f"bank-{x}/loans={tmp_path / x}.csv" for x in "ab"])
+    directory = RunDirectory(tmp_path / "run")
+    identity = open_directory(directory.path, "consortium", "credit", spec, resume=False)
+    keys = {f"bank-{x}": new_identity().private for x in "ab"}
+    lay_out(directory, identity, spec, members, tmp_path / "out", port=8000, identities=keys)
+    return directory, identity
+
+
+def test_gates_and_server_of_an_encrypted_job_agree(tmp_path: Path) -> None:
+    directory, identity = encrypted(tmp_path, "Coordinator")
+    run = RunConfig.model_validate_json(directory.server.run_config.read_text())
+    assert run.encryption is not None
+    assert run.encryption.key_maker == "bank-b"
+    for index, name in enumerate(("bank-a", "bank-b")):
+        gate = directory.gate(index, name)
+        client = ClientConfig.model_validate_json(gate.client_config.read_text())
+        assert client.encryption is not None
+        assert client.encryption.agreement(identity.uid) == run.encryption.agreement(identity.uid)
+        # Also where the spec's paths are those of this machine.
+        assert client.common_terms() == client.encryption.terms
+        key = gate.identity_key
+        assert identity_public_key(key.read_text()) == client.encryption.member(name).identity
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        assert gate.initial.resolve() == directory.check(index, name).initial.resolve()
+        assert not directory.trainer(index, name).identity_key.exists()
+        assert not gate.models.exists()
+        assert not gate.ledger.exists()
+
+
+def test_each_owner_gets_its_model_where_the_coordinator_gets_none(tmp_path: Path) -> None:
+    directory, _ = encrypted(tmp_path, "Participants")
+    for index, name in enumerate(("bank-a", "bank-b")):
+        assert directory.gate(index, name).models.resolve() == (tmp_path / "out/models" / name).resolve()
+        assert not directory.trainer(index, name).models.exists()
+
+
+def test_an_encrypted_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    asked = job(privacy={"encryption": {}}, aggregation={"weights": "Equal"})
+    (manifest,) = load([write(tmp_path / "job.yaml", asked)]).jobs
+    run = LocalJob(manifest, [], RunDirectory(tmp_path / "run"), tmp_path / "out", resume=True)
+    with pytest.raises(UsageError, match="its key has gone"):
+        run_job(run, Screen(Console()), Interrupt())

@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from hanse.api.job import FederatedJobStatus
+from hanse.api.job import FederatedJobStatus, JobPrivacy
+from hanse.api.progress import EncryptionProgress
 from hanse.cli.screen import Screen, live, rounds_table
 from hanse.cli.view import History, Member, View, duration, from_progress, from_status, lines, number
 from hanse.cli.watch import jobs_table
@@ -144,3 +145,17 @@ def test_the_list_of_jobs() -> None:
     listed["status"]["summary"]["epsilon"] = "1.8/3.0"
     row = text_of(jobs_table([listed], NOW + timedelta(minutes=6))).splitlines()[1].split()
     assert row == ["consortium", "credit", "Running", "12/20", "-", "auc=0.771", "1.8/3.0", "-", "-", "-", "6m00s"]
+
+
+def test_the_key_of_an_encrypted_job_is_said_once_with_its_holders() -> None:
+    told = EncryptionProgress(fingerprint="sha256:" + "f" * 64, maker="bank-a", holders=["bank-a", "bank-b"])
+    waiting = from_progress("credit", progress(encryption=EncryptionProgress(maker="bank-a")))
+    held = from_progress("credit", progress(encryption=told))
+    text = "updates are encrypted under key sha256:ffffffffffff of bank-a, held by bank-a, bank-b"
+    assert lines(waiting, held) == [f"credit: {text}"]
+    assert lines(held, held) == []
+    assert text in text_of(live(held))
+    privacy = JobPrivacy(
+        encryption="BFV", key_maker="bank-a", key_fingerprint=told.fingerprint, key_holders=told.holders
+    )
+    assert from_status("credit", FederatedJobStatus(privacy=privacy), 3).encryption == text

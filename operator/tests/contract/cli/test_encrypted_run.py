@@ -1,0 +1,91 @@
+"""`hanse run` of encrypted jobs with its real programs: gates that hold the model, a server that adds ciphertexts."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.contract.cli.test_local_run import left_behind, run_directory, start
+from tests.unit.cli.samples import job, participant, write
+
+ROOT = Path(__file__).resolve().parents[4]
+LETTERS = "abc"
+pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+
+
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = start(*arguments)
+    text, _ = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode, text)
+
+
+def manifests(path: Path, **spec: Any) -> list[str]:
+    """Arguments of a run of three participants with the counting app, whose updates are known."""
+    source = {"persistentVolumeClaim": {"claimName": "loans"}, "path": "loans.csv"}
+    owners = []
+    for number, letter in enumerate(LETTERS, start=1):
+        dataset = {"name": "loans", "source": source, "records": number}
+        owners.append(participant(letter, datasets=[dataset], models={"claimName": "models"}))
+        (path / f"{letter}.csv").write_text("id,default,age\n" + "1,0,30\n" * number)
+    write(path / "job.yaml", job(3, **{"rounds": 2, "quorum": 2, "privacy": {"encryption": {}}, **spec}), *owners)
+    data = [f"--data=bank-{letter}/loans={path}/{letter}.csv" for letter in LETTERS]
+    places = ["--output", str(path / "out"), "--ledger", str(path / "ledger")]
+    return ["run", str(path / "job.yaml"), *data, *places]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="run-") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        yield tmp_path
+    assert left_behind(tmp_path) == []
+
+
+def test_an_encrypted_model_is_the_plain_one(workspace: Path) -> None:
+    """Weights by records, as the plain job has them; what integers round off is below the codec's own step."""
+    done = run(workspace, *manifests(workspace), "--keep")
+    assert done.returncode == 0, done.stdout
+    assert "updates are encrypted under key sha256:" in done.stdout
+    assert "of bank-a, held by bank-a, bank-b, bank-c" in done.stdout
+    assert "round 2/2  3 updates" in done.stdout
+    encrypted = load_file(workspace / "out" / "model.safetensors")
+    assert not list((run_directory(workspace) / "server/var/lib/hanse").rglob("*.safetensors"))
+    shutil.rmtree(workspace / "out")
+    plain = run(workspace, *manifests(workspace, privacy={}))
+    assert plain.returncode == 0, plain.stdout
+    expected = load_file(workspace / "out" / "model.safetensors")
+    assert encrypted.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(encrypted[name], array, atol=1e-3)
+
+
+def test_each_owner_gets_the_model_and_the_coordinator_none(workspace: Path) -> None:
+    privacy = {"encryption": {"keyMaker": "bank-c"}, "modelRelease": "Participants"}
+    done = run(workspace, *manifests(workspace, privacy=privacy, rounds=1))
+    assert done.returncode == 0, done.stdout
+    out = workspace / "out"
+    assert sorted(p.name for p in out.iterdir()) == ["models"]
+    found = [list((out / "models" / f"bank-{letter}").glob("*.safetensors")) for letter in LETTERS]
+    assert [len(files) for files in found] == [1, 1, 1]
+    assert len({files[0].read_bytes() for files in found}) == 1
+
+
+def test_credit_private_with_encryption_and_distributed_noise(workspace: Path) -> None:
+    """The example itself, for a few of its rounds."""
+    example, data = ROOT / "examples/credit-private", ROOT / "examples/credit/data"
+    parts = [f"--data=bank-{x}/loans={data}/bank-{x}.csv.gz" for x in LETTERS]
+    places = ["--output", str(workspace / "out"), "--ledger", str(workspace / "ledger")]
+    done = run(workspace, "run", str(example), *parts, *places, "--rounds", "3")
+    assert done.returncode == 0, done.stdout
+    assert "round 3/3  3 updates" in done.stdout
+    for bank in LETTERS:
+        assert f"epsilon  bank-{bank} " in done.stdout
+    assert " against Outsiders and CollusionThreshold" in done.stdout
+    assert "mechanism Distributed" in done.stdout
