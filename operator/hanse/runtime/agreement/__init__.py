@@ -30,20 +30,24 @@ the job. With t gates that lie in the protocol (vote twice, sign a wrong sum or 
 neither decrypt what is not the sum of a list, nor two lists, nor commit two models. With one gate that *hands out the
 job's key*: read every upload that it relays; and a participant that runs a changed gate reads those of the rounds that
 it verifies by itself, for it has key and ciphertexts. No check here can help against that, only keys or verifiers that
-hold a part each; status and certificate state the epsilon for each case. A gate whose pod and directory are replaced has
-forgotten its votes of the round under way and counts among the t until that round is over. Digests of a model are
+hold a part each; status and certificate state the epsilon for each case. A gate whose pod and directory are replaced
+has forgotten its votes of the round under way and counts among the t until that round is over (with differential
+privacy the ledger remembers, and it does not vote). What the protocol does not count is who owners are: a coordinator
+that owns q - 1 participants subtracts theirs from the sum, as does one that runs two jobs with lists that differ in
+one participant; against both there is the policy (who, how many) and differential privacy. Digests of a model are
 public in the job: of a model of four parameters and fewer the server could find the values by trying.
 
 Bytes of a round for M shared parameters; c, s: bytes for a parameter of an upload (seeded BFV: 3.34) and of the sum
-(6.67), S = 8 M (1 + moments of the optimiser):
+(6.67), S = (4 + 8 for each moment of the optimiser) M, with a float32 model:
 
     to the server    n c M  + S from one gate (the sealed state)
     from the server  n s M  + (t + 1) n c M to the verifiers
-    statements       below 3 KiB for each pair of gates: n^2 * 3 KiB in all
+    statements       below 2 KiB for each pair of gates: n^2 * 2 KiB in all
 
-With t = 0, n = 10 and ResNet-18 (M = 11.69 million): 0.39 GB and 0.09 to 0.28 GB up, 0.78 GB + 0.39 GB down (plain
-float32: 0.47 GB each way); statements 0.3 MB. Verification costs a participant t + 1 uploads' worth for a round in the
-mean, whatever n is: all of them in t + 1 of n rounds, nothing in the others.
+With t = 0, n = 10 and ResNet-18 (M = 11.69 million): 0.39 GB and 0.05 to 0.23 GB up, 0.78 GB + 0.39 GB down (plain
+float32: 0.47 GB each way). Verification costs a participant t + 1 uploads' worth for a round in the mean, whatever n
+is: all of them in t + 1 of n rounds, nothing in the others. Statements are 0.2 MB, and 5 ms of CPU at each gate to
+check; with n = 1,024 that is 2 MB to each gate and 0.6 s.
 """
 
 from hanse.runtime.agreement.ballot import Ballot

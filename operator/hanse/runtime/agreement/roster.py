@@ -28,7 +28,10 @@ S = TypeVar("S", bound=Statement)
 
 
 class Roster:
-    """The participants of one job. Raises ValueError for a plan that names somebody twice."""
+    """The participants of one job. Raises ValueError for a plan that names somebody twice, or one owner twice.
+
+    Votes are counted by participant, so an owner with two of them would have two.
+    """
 
     def __init__(self, plan: EncryptionPlan, job_uid: str) -> None:
         self.plan = plan
@@ -36,6 +39,10 @@ class Roster:
         self._members = {member.name: member for member in plan.roster}
         if len(self._members) != len(plan.roster):
             raise ValueError("the roster names a participant twice")
+        owners: dict[str, str] = {}
+        for member in plan.roster:
+            if (other := owners.setdefault(member.identity, member.name)) != member.name:
+                raise ValueError(f"{other} and {member.name} have one identity: an owner counts once")
         if plan.key_maker not in self._members:
             raise ValueError("the maker of the key is not in the roster")
 

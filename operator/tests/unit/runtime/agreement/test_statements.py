@@ -135,10 +135,13 @@ def test_a_lists_digest_holds_every_field() -> None:
     assert len({list_digest(one) for one in [plain, plain[:1], *others]}) == 2 + len(changes)
 
 
-def test_a_roster_names_each_once_and_its_maker() -> None:
+def test_a_roster_has_each_name_and_owner_once_and_its_maker() -> None:
     plan = JOB.plan
     with pytest.raises(ValueError, match="twice"):
         Roster(plan.model_copy(update={"roster": [*plan.roster, plan.roster[0]]}), UID)
+    twin = plan.roster[1].model_copy(update={"name": "city-x"})
+    with pytest.raises(ValueError, match="city-b and city-x have one identity"):
+        Roster(plan.model_copy(update={"roster": [*plan.roster, twin]}), UID)
     with pytest.raises(ValueError, match="maker"):
         Roster(plan.model_copy(update={"key_maker": "city-h"}), UID)
 
