@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
 from hanse.api.aggregation import Aggregation
 from hanse.api.compression import Compression, Sparsity
 from hanse.api.privacy import PrivacyPlan
 from hanse.api.replies import ReplyCode
+from hanse.runtime.aggregation import arrays_digest
 from hanse.runtime.agreement import messages as m
 from hanse.runtime.codec import Layout, SumCodec
+from hanse.runtime.flower import wire
 from hanse.runtime.gate.encrypted_workers import Workers
 from hanse.runtime.he import Points
 from hanse.runtime.shared import SharedModel
@@ -30,8 +33,10 @@ from tests.unit.runtime.gate.encrypted_fleet import (
     request,
     step,
 )
+from tests.unit.runtime.gate.memory_fleet import Stage, letter
 
 FED_ADAM = Aggregation(strategy="FedAdam", server_learning_rate="0.05")
+SHARED = RECORD.model_copy(update={"mechanism": "Distributed", "quorum": 2, "collusion_threshold": 0})
 ROUNDS = 5
 
 
@@ -96,7 +101,7 @@ def spy(sent: list[tuple[int, Points]]) -> Workers:
 
 
 @pytest.mark.parametrize("aggregation", [Aggregation(), FED_ADAM], ids=["FedAvg", "FedAdam"])
-@pytest.mark.parametrize("privacy", [None, SILO, RECORD], ids=["open", "silo", "record"])
+@pytest.mark.parametrize("privacy", [None, SILO, RECORD, SHARED], ids=["open", "silo", "record", "record-distributed"])
 def test_the_model_is_what_the_same_arithmetic_gives_without_encryption(
     tmp_path: Path, fleets: list[Fleet], privacy: PrivacyPlan | None, aggregation: Aggregation
 ) -> None:
@@ -307,3 +312,27 @@ def test_a_model_that_the_server_sends_is_not_used(tmp_path: Path, fleets: list[
     )
     assert seen[0].keys() == MODEL.keys()
     assert all(np.array_equal(seen[0][key], MODEL[key]) for key in MODEL)
+
+
+def test_through_a_session_the_trainer_gets_the_shared_model_and_the_server_ciphertext(
+    tmp_path: Path, fleets: list[Fleet]
+) -> None:
+    fleet = Fleet(tmp_path)
+    fleets.append(fleet)
+    Server(fleet).keys()
+    gate = fleet.gate["bank-a"]
+    stage = Stage(tmp_path / "session", chosen=gate.running)
+    stage.send(letter(request(m.HelloRequest()), m.HELLO, "m0"))
+    assert isinstance(stage.answer(), RecordDict)
+    stage.send(letter(request(m.TrainRequest(attempt=1), number=1), m.TRAIN, "m1"))
+    frame = stage.hear("message")
+    content = wire.unpack(list(frame.blobs[: frame.meta["split"]]))
+    assert set(content) == {"arrays", "config"}
+    arrays = {name: array.numpy() for name, array in content.array_records["arrays"].items()}
+    assert arrays_digest(arrays) == arrays_digest(fleet.model)
+    moved = ArrayRecord({name: Array(value) for name, value in step("bank-a", 1, arrays).items()})
+    stage.reply(RecordDict({"arrays": moved, "metrics": MetricRecord({"num-examples": 1})}))
+    left = stage.answer()
+    assert isinstance(left, RecordDict)
+    assert set(left) == {m.RECORD, m.UPDATE, "metrics"}
+    stage.finish()

@@ -1,10 +1,11 @@
-"""The first model of a private job, made without data: what cannot work is said here, where words may leave."""
+"""The first model of a private or encrypted job, made without data: what cannot work is said where words may leave."""
 
 from pathlib import Path
 
 import pytest
 
 from hanse.api.compression import Compression
+from hanse.api.encryption import EncryptionPlan, RosterMember
 from hanse.api.exitcodes import ExitCode
 from hanse.api.privacy import DifferentialPrivacy
 from hanse.api.runconfig import InitialConfig
@@ -38,4 +39,33 @@ def test_lanes_that_are_too_narrow_for_model_and_noise_are_refused_in_words(
 ) -> None:
     with pytest.raises(TrainerExit, match=f"lanes of {bits} bits are too coarse.*use more bits") as caught:
         make_initial(app, config(bits, size), tmp_path)
+    assert caught.value.code is ExitCode.CONFIG_INVALID
+
+
+def encrypted(members: int, privacy: bool, size: int = 4) -> InitialConfig:
+    made = config(None, size)
+    plan = EncryptionPlan(
+        scheme="BFV",
+        key_maker="bank-0",
+        quorum=members,
+        rounds=3,
+        range=None if privacy else "1",
+        terms="sha256:" + "0" * 64,
+        roster=[RosterMember(name=f"bank-{i}", identity="", scale="1", mass="1") for i in range(members)],
+    )
+    return made.model_copy(update={"encryption": plan, "privacy": made.privacy if privacy else None})
+
+
+@pytest.mark.parametrize("privacy", [True, False])
+def test_the_first_model_of_an_encrypted_job_is_kept(tmp_path: Path, privacy: bool) -> None:
+    make_initial(app, encrypted(3, privacy), tmp_path)
+    assert "vector" in read_initial(tmp_path)[1]
+
+
+def test_noise_that_the_grid_of_a_sum_does_not_take_is_said_in_words(tmp_path: Path) -> None:
+    little = encrypted(1000, privacy=True)
+    assert little.privacy is not None
+    plan = little.privacy.model_copy(update={"noise_multipliers": ["0.01"] * 3})
+    with pytest.raises(TrainerExit, match="use more noise") as caught:
+        make_initial(app, little.model_copy(update={"privacy": plan}), tmp_path)
     assert caught.value.code is ExitCode.CONFIG_INVALID
