@@ -4,6 +4,7 @@ The pod as the operator makes it for an encrypted job: environment, mounts, acco
 accounts do. What is not named here is not there: the lists are complete.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from hanse.api.paths import Paths
 from hanse.api.runconfig import RunConfig, ServerParticipant
 from hanse.controller.manifests import server, server_objects
 from hanse.controller.views import Meta
+from tests.unit.controller.rig import Rig
 from tests.unit.controller.world import DIGEST, federated_job
 
 JOB = Meta("FederatedJob", "consortium", "credit", "11111111-2222-3333-4444-555555555555")
@@ -140,3 +142,69 @@ def test_its_config_and_its_secret_hold_public_keys_of_participants_alone(spec: 
     assert re.findall(r"[A-Za-z0-9+/_=-]{40,}", rest) == []
     secret = server_objects.build_server_tls(JOB, ca="CA", certificate="C", key="K")
     assert secret["data"].keys() == {"ca.crt", "tls.crt", "tls.key"}
+
+
+# --- everything that the operator makes for an encrypted job ----------------------------------------------------------
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    rig = Rig()
+    await rig.start(*MEMBERS, privacy={"encryption": {}}, aggregation={"weights": "Equal"})
+    return rig
+
+
+def readable(manifest: dict[str, Any]) -> str:
+    """All of an object, with what a Secret holds in the clear."""
+    data = manifest.get("data") or {} if manifest["kind"] == "Secret" else {}
+    return json.dumps(manifest) + "".join(base64.b64decode(value).decode() for value in data.values())
+
+
+def private_keys(rig: Rig, namespace: str) -> list[str]:
+    """Every private key in the Secrets of a namespace."""
+    found = []
+    for (kind, where, _), manifest in rig.door.objects.items():
+        if (kind, where) == ("Secret", namespace):
+            found += re.findall(r"BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)-----END", readable(manifest), re.DOTALL)
+    return found
+
+
+async def test_no_owners_key_is_in_any_object_outside_its_namespace(rig: Rig) -> None:
+    for owner in MEMBERS:
+        keys = private_keys(rig, owner)
+        assert len(keys) >= 3  # identity, node key, TLS: the test looks at the right things
+        for (kind, namespace, name), manifest in rig.door.objects.items():
+            if namespace != owner:
+                text = readable(manifest)
+                assert not [key for key in keys if key in text], f"{kind} {namespace}/{name}"
+
+
+async def test_the_jobs_key_is_in_no_secret_and_its_directory_in_no_volume_but_the_gates_own(rig: Rig) -> None:
+    known = {"ca.crt", "tls.crt", "tls.key", "node.key", "identity.key"}
+    for (kind, _, name), manifest in rig.door.objects.items():
+        if kind == "Secret":
+            assert set(manifest["data"]) <= known, name
+    for owner in MEMBERS:
+        job = rig.client_job(owner)
+        assert job is not None
+        pod = job["spec"]["template"]["spec"]
+        # The gate keeps the key below Paths.state: a directory that ends with the pod and that no other container has.
+        holders = [
+            (c["name"], m["name"])
+            for c in containers(pod)
+            for m in c["volumeMounts"]
+            if m["mountPath"] == str(PATHS.state)
+        ]
+        ((container, volume),) = holders
+        assert container == names.CONTAINER_GATE
+        assert "emptyDir" in next(v for v in pod["volumes"] if v["name"] == volume)
+        assert [c["name"] for c in containers(pod) for m in c["volumeMounts"] if m["name"] == volume] == [container]
+
+
+async def test_the_server_pod_of_the_running_job_is_the_one_that_is_looked_at_here(rig: Rig) -> None:
+    job = rig.server_job()
+    assert job is not None
+    made = job["spec"]["template"]["spec"]
+    test_its_environment_is_the_pods_name_and_switches(made)
+    test_the_api_server_knows_it_as_nobody(made)
+    test_no_owners_key_and_no_owners_name_is_in_it(made)
