@@ -31,7 +31,7 @@ from hanse.runtime.flower.rounds_model import model_about, written
 from hanse.runtime.flower.rounds_private import PrivateQuestions
 from hanse.runtime.flower.rounds_relay import Relay
 from hanse.runtime.flower.rounds_release import Releasing
-from hanse.runtime.flower.rounds_report import Reporter, round_record
+from hanse.runtime.flower.rounds_report import Reporter, metric_texts, round_record
 from hanse.runtime.flower.rounds_state import checkpoint_file
 from hanse.runtime.flower.rounds_sums import RoundSum
 from hanse.runtime.flower.rounds_training import Training
@@ -186,8 +186,8 @@ class EncryptedFederation:
             updates.adder.total(),
         )
         round_.verify()
-        updates.ciphertexts = dict.fromkeys(updates.ciphertexts, b"")
-        round_.ciphertexts = {}
+        # They are as large as a model each, and nobody asks for them again.
+        updates.ciphertexts.clear()
         last = number == self.config.rounds
         due = last or number % self.config.checkpoint_every_rounds == 0 or bool(self.keys.lacking)
         commit = round_.apply(seal=due)
@@ -224,7 +224,7 @@ class EncryptedFederation:
             self.gathering.present(None)
             reasons: dict[str, str] = {}
             metrics = self.evaluation.ask(saved.completed, self.state.seed(saved.completed), reasons)
-            self.state.replace_record(saved.history[-1].model_copy(update={"metrics": metrics}))
+            self.state.replace_record(saved.history[-1].model_copy(update={"metrics": metric_texts(metrics)}))
         self._publish_state()
         return self._stops()
 

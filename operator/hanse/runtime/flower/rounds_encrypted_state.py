@@ -2,9 +2,9 @@
 
 Used by the encrypted round loop. The server can read none of what the gates sealed; who holds the key loads it.
 
-Files: `encrypted.ckpt` (magic, sha256, JSON) with its predecessor as `.previous`, and `sealed-ROUND.bin`, which is
-large and written only when there is a new one. A sealed state that is damaged is as good as none: any gate that is up
-to date seals another one.
+Files: `encrypted.ckpt` (magic, sha256, JSON) with a copy as `.previous`, and `sealed-ROUND.bin`, which is large and
+written only when there is a new one. A sealed state that is damaged is as good as none: any gate that is up to date
+seals another one.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from hanse.runtime.aggregation.checkpoint import (
 )
 from hanse.runtime.agreement.messages import Commit
 from hanse.runtime.agreement.statements import Confirmation, Contribution, KeyStatement
-from hanse.runtime.durable import replace_file
+from hanse.runtime.durable import replace_file, replacing
 from hanse.runtime.flower.rounds_fleet import RunFailedError
 from hanse.runtime.flower.rounds_state import HISTORY_LIMIT
 
@@ -178,7 +178,11 @@ class EncryptedState:
         """Write the checkpoint. A full or lost volume ends the run: going on would lose what it does."""
         payload = self.saved.model_dump_json(by_alias=True).encode()
         try:
-            replace_file(self._path, framed(_MAGIC, payload), keep=previous(self._path))
+            content = framed(_MAGIC, payload)
+            replace_file(self._path, content)
+            # The gates never go back, so an older state would be of no use: the second file is a copy.
+            with replacing(previous(self._path)) as file:
+                file.write(content)
             self._forget()
         except OSError as error:
             raise RunFailedError(
@@ -204,7 +208,7 @@ class EncryptedState:
         return self._path.with_name(f"sealed-{round_}.bin")
 
     def _forget(self) -> None:
-        """Sealed files that neither the checkpoint nor its predecessor names: all but the newest two."""
+        """All sealed files but the newest two: one that no checkpoint names yet, and the one that is named."""
         files = sorted(self._path.parent.glob("sealed-*.bin"), key=_round_of)
         for old in files[:-2]:
             if self.saved.sealed is None or _round_of(old) != self.saved.sealed.round:

@@ -231,6 +231,10 @@ class Keys:
 
     def _catch_up(self, keyed: set[int], hellos: dict[int, HelloReply]) -> None:
         """Who holds the committed model is ready; the others are given it, if somebody has sealed it."""
+        ahead = {i for i in keyed if hellos[i].round > self.state.base}
+        # Gates never go back: this server's checkpoint is older than it said.
+        self.relay.note(dict.fromkeys(ahead, Reason.STALE_ROUND), [])
+        keyed = keyed - ahead
         commit = self.state.saved.commit
         if commit is None:
             self.ready |= keyed
@@ -239,7 +243,7 @@ class Keys:
         restored: list[int] = []
         for index in sorted(keyed):
             hello = hellos[index]
-            if hello.round > commit.round or (hello.round == commit.round and hello.model != self.state.model):
+            if hello.round == commit.round and hello.model != self.state.model:
                 self.relay.note({index: Reason.MODEL_MISMATCH}, [])
             elif hello.round == commit.round and index not in self._stateless:
                 self.ready.add(index)

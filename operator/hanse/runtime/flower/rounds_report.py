@@ -113,10 +113,15 @@ def round_record(
         missing=missing[:MAX_MISSING_NAMES],
         reasons=dict(list(reasons.items())[:MAX_MISSING_NAMES]),
         seconds=f"{seconds:.3f}",
-        metrics={name[:63]: decimal_text(value) for name, value in list(metrics.items())[:16]},
+        metrics=metric_texts(metrics),
         model_digest=digest,
         bytes=sent,
     )
+
+
+def metric_texts(metrics: dict[str, float]) -> dict[str, str]:
+    """Metrics as a record has them: sixteen at most, short names."""
+    return {name[:63]: decimal_text(value) for name, value in list(metrics.items())[:16]}
 
 
 def decimal_text(value: float) -> str:

@@ -41,6 +41,8 @@ class RoundSum:
     contributions: dict[int, Contribution] = field(default_factory=dict)
     ciphertexts: dict[str, bytes] = field(default_factory=dict)
     failures: dict[int, Reason] = field(default_factory=dict)
+    #: Bytes of the updates that are in the sum.
+    sent: int = 0
 
     def seen(self, index: int, answer: Answer) -> None:
         """Take an answer when it comes."""
@@ -52,11 +54,6 @@ class RoundSum:
         else:
             self.contributions[index] = found
             self.failures.pop(index, None)
-
-    @property
-    def sent(self) -> int:
-        """Bytes of the updates that are in the sum."""
-        return sum(len(data) for data in self.ciphertexts.values())
 
     @property
     def names(self) -> list[str]:
@@ -86,6 +83,7 @@ class RoundSum:
         except (CiphertextInvalid, TooManyCiphertexts):
             return Reason.CIPHERTEXT_INVALID
         self.ciphertexts[one.participant] = data
+        self.sent += len(data)
         return one
 
     def _check(self, reply: TrainReply, name: str) -> None:

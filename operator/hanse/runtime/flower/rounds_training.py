@@ -59,15 +59,15 @@ class Training:
             if self._complete(updates):
                 self.relay.gathering.enough()
                 return updates
-            told = f"round {number} is repeated, {len(updates.contributions)} updates"
-            causes = set(updates.failures.values())
-            hopeless = hopeless + 1 if len(present) >= self.relay.config.quorum and causes <= APP_CAUSED else 0
-            if hopeless >= HOPELESS_REPEATS and self.relay.config.on_dropout == "SkipRound":
-                reasons = {self.relay.name(i): str(r) for i, r in updates.failures.items()}
-                raise RunFailedError(ExitCode.QUORUM_LOST, f"{told}: {told_of(reasons)}")
             if updates.decided is not None:
                 self._check_decided(updates, updates.decided, started)
             else:
+                told = f"round {number} is repeated, {len(updates.contributions)} updates"
+                causes = set(updates.failures.values())
+                hopeless = hopeless + 1 if len(present) >= self.relay.config.quorum and causes <= APP_CAUSED else 0
+                if hopeless >= HOPELESS_REPEATS and self.relay.config.on_dropout == "SkipRound":
+                    reasons = {self.relay.name(i): str(r) for i, r in updates.failures.items()}
+                    raise RunFailedError(ExitCode.QUORUM_LOST, f"{told}: {told_of(reasons)}")
                 self.relay.gathering.short(told, self.relay.gathering.everyone - updates.contributions.keys())
             self.relay.clock.sleep(REPEAT_PAUSE_SECONDS)
 
@@ -79,9 +79,10 @@ class Training:
 
     def _begin(self, number: int) -> RoundSum:
         saved = self.state.saved
-        if self._summing is not None:
-            self._summing.close()
-        self._summing = Summing(self.relay.plan.scheme, saved.points, len(self.relay.roster))
+        if self._summing is None:
+            self._summing = Summing(self.relay.plan.scheme, saved.points, len(self.relay.roster))
+        else:
+            self._summing.reset()
         decided = saved.pending if saved.pending is not None and saved.pending.round == number else None
         return RoundSum(self.relay, self._summing, number, "", self.state.model, decided)
 
