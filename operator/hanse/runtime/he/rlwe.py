@@ -3,9 +3,10 @@
 Addition needs no key and no scheme: c0 and c1 are added coefficient by coefficient modulo each prime, which is why a
 sum is the same bytes in every order and on every machine. A fresh symmetric ciphertext's c1 is uniform and comes from a
 seed, so an upload is c0 and 64 bytes; its c0 is added here by numpy, and only the seed is given to SEAL, which expands
-and adds the polynomials of the seeds.
+and adds the polynomials of the seeds (`uniforms.py`).
 """
 
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from hanse.runtime.he.blob import Form
 from hanse.runtime.he.errors import CiphertextInvalid
 from hanse.runtime.he.planes import Words
 from hanse.runtime.he.seal import Seal
+from hanse.runtime.he.uniforms import Uniforms
 
 
 class Chunks:
@@ -28,6 +30,14 @@ class Chunks:
         self.primes: Final = np.array(seal.primes, np.uint64)[:, None]
         self.seeded: Final = planes.chunk_type(bits, shape, seeded=True)
         self.full: Final = planes.chunk_type(bits, (2, *shape), seeded=False)
+
+    @cached_property
+    def uniforms(self) -> Uniforms:
+        """What seeds stand for; made when something is added."""
+        uniforms = Uniforms(self.seal.parameters)
+        if uniforms.primes != self.seal.primes:
+            raise RuntimeError("SEAL chose other primes for CKKS")
+        return uniforms
 
     def write_seeded(self, ciphertext: Any, chunk: NDArray[np.void]) -> None:
         """Put a fresh symmetric ciphertext into its chunk."""
@@ -69,20 +79,20 @@ class Total:
         """Add the chunks of one upload, all or none. Raises CiphertextInvalid."""
         kind = self._chunks.full if self._form is Form.PUBLIC else self._chunks.seeded
         found = np.frombuffer(body, kind)
-        for index in range(len(found)):
-            self._chunks.read(found[index : index + 1])
+        read = [self._chunks.read(chunk) for chunk in found]
         if self._form is Form.SEEDED:
             self._add_seeds(found["seed"])
-        for index in range(len(found)):
-            self._sum[index] += planes.read(found[index : index + 1], self._chunks.bits).reshape(self._sum.shape[1:])
+        for total, words in zip(self._sum, read, strict=True):
+            total += words.reshape(total.shape)
 
     def _add_seeds(self, seeds: NDArray[np.uint8]) -> None:
-        expanded = (self._chunks.seal.expand(seed.tobytes()) for seed in seeds)
+        uniforms = self._chunks.uniforms
+        expanded = (uniforms.expand(seed.tobytes()) for seed in seeds)
         if not self._seeds:
             self._seeds = list(expanded)
             return
         for total, uniform in zip(self._seeds, expanded, strict=True):
-            self._chunks.seal.evaluator.add_inplace(total, uniform)
+            uniforms.add(total, uniform)
 
     def body(self) -> bytes:
         """The chunks of the total, every coefficient reduced modulo its prime."""
@@ -91,6 +101,6 @@ class Total:
         for index, added in enumerate(self._sum):
             words[: len(added)] = added % self._chunks.primes
             if self._form is Form.SEEDED:
-                words[1] = self._chunks.seal.both(self._seeds[index])[1]
+                words[1] = self._chunks.uniforms.words(self._seeds[index])
             planes.write(words, self._chunks.bits, body[index])
         return body.tobytes()

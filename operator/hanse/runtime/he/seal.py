@@ -1,8 +1,9 @@
 """The door to SEAL 4.3 through `tenseal.sealapi`: contexts, keys from seeds, and reading what SEAL wrote.
 
-Called by `rlwe.py` alone. sealapi reads and writes files only, always compressed with zstd when it writes. So an object
-goes through a file in memory, and what SEAL wrote is unpacked here. Of what strangers wrote SEAL sees the 64 bytes of a
-seed (`Seal.expand`, when adding) and coefficients that were checked (`Seal.load`, when decrypting); zstd sees nothing.
+Called by the kernels, `rlwe.py` and `uniforms.py`. sealapi reads and writes files only, always compressed with zstd
+when it writes. So an object goes through a file in memory, and what SEAL wrote is unpacked here. Of what strangers
+wrote SEAL sees the 64 bytes of a seed (`uniforms.py`, when adding) and coefficients that were checked (`Seal.load`,
+when decrypting); zstd sees nothing.
 """
 
 import os
@@ -51,6 +52,11 @@ class Parameters:
         return sealapi.SEALContext(self.to_seal(seed), True, sealapi.SEC_LEVEL_TYPE.TC128)
 
 
+def with_header(raw: bytes) -> bytes:
+    """What SEAL reads: its outer header says that nothing is compressed."""
+    return _SEAL_HEADER.pack(_MAGIC, _SEAL_HEADER.size, 4, 3, 0, 0, _SEAL_HEADER.size + len(raw)) + raw
+
+
 class Scratch:
     """A file in memory, because sealapi's objects are saved to and loaded from paths only."""
 
@@ -62,6 +68,11 @@ class Scratch:
         """Hold `content`; the path to load it from."""
         os.pwrite(self._fd, content, 0)
         os.ftruncate(self._fd, len(content))
+        return self.path
+
+    def patch(self, content: bytes, at: int) -> str:
+        """Change some bytes of what is held; the path to load it from."""
+        os.pwrite(self._fd, content, at)
         return self.path
 
     def content(self) -> bytes:
@@ -80,7 +91,6 @@ class Seal:
         self.context = parameters.context()
         self.primes = self._primes()
         self.degree = parameters.degree
-        self.evaluator = sealapi.Evaluator(self.context)
         self._scratch = Scratch()
         self._zstd = zstandard.ZstdDecompressor()
 
@@ -123,25 +133,20 @@ class Seal:
 
     def load(self, words: Words) -> Any:
         """A ciphertext of coefficients of shape (2, primes, degree), each below its prime. Raises ValueError."""
-        return self._load(self._templates[0] + words.tobytes())
+        return self.loaded(sealapi.Ciphertext(), self._templates[0] + words.tobytes())
 
-    def expand(self, seed: bytes) -> Any:
-        """The ciphertext (0, a) with the uniform polynomial a that a seed of 64 bytes stands for."""
-        return self._load(self._empty + seed)
+    def without_coefficients(self) -> bytes:
+        """A seeded ciphertext (0, a), but for the 64 bytes of its seed at the end."""
+        _, prefix, trailer = self._templates
+        return prefix + bytes(8 * self.words) + trailer
 
     def _array(self, data: bytes, polynomials: int) -> Words:
         return np.frombuffer(data, "<u8").reshape(polynomials, len(self.primes), self.degree)
 
-    def _load(self, raw: bytes) -> Any:
-        header = _SEAL_HEADER.pack(_MAGIC, _SEAL_HEADER.size, 4, 3, 0, 0, _SEAL_HEADER.size + len(raw))
-        ciphertext = sealapi.Ciphertext()
-        ciphertext.load(self.context, self._scratch.put(header + raw))
-        return ciphertext
-
-    @cached_property
-    def _empty(self) -> bytes:
-        _, prefix, trailer = self._templates
-        return prefix + bytes(8 * self.words) + trailer
+    def loaded(self, thing: Any, raw: bytes) -> Any:
+        """`thing`, filled from what `saved` gives. Raises ValueError and RuntimeError."""
+        thing.load(self.context, self._scratch.put(with_header(raw)))
+        return thing
 
     @cached_property
     def _templates(self) -> tuple[bytes, bytes, bytes]:
