@@ -12,7 +12,7 @@ from hanse.runtime.aggregation.model import read_model
 from hanse.runtime.agreement import messages
 from hanse.runtime.flower.rounds_fleet import Answer, Question, RunFailedError
 from tests.unit.runtime.flower.conftest import Make
-from tests.unit.runtime.flower.gates import Scene
+from tests.unit.runtime.flower.gates import Scene, nothing
 
 
 def leaves_before_release(s: Scene, index: int) -> None:
@@ -35,8 +35,12 @@ def files(s: Scene) -> list[str]:
 def test_a_contributor_that_is_away_is_waited_for(make: Make) -> None:
     s = make(rounds=2, quorum=2)
     leaves_before_release(s, 2)
-    s.clock.at(40, lambda: s.fleet.online.add(2))
-    s.fleet.after = lambda q, i, a: (setattr(s.fleet, "before", lambda q, i: None), a)[1] if s.clock.seconds > 39 else a
+
+    def back() -> None:
+        s.fleet.before = nothing
+        s.fleet.online.add(2)
+
+    s.clock.at(40, back)
     assert s.run() == Reason.COMPLETED
     assert s.clock.seconds >= 40
     assert files(s) == ["model.safetensors"]
@@ -109,7 +113,13 @@ def test_a_model_that_is_not_the_released_one_is_not_written(make: Make) -> None
 def test_to_the_participants_each_gate_writes_its_owners_and_nothing_leaves(make: Make) -> None:
     s = make(rounds=2, model_release="Participants")
     seen: list[Any] = []
-    s.fleet.after = lambda q, i, a: (seen.append(a.arrays) if q.kind == messages.MODEL else None, a)[1]
+
+    def after(question: Question, index: int, answer: Answer) -> Answer:
+        if question.kind == messages.MODEL:
+            seen.append(answer.arrays)
+        return answer
+
+    s.fleet.after = after
     assert s.run() == Reason.COMPLETED
     for gate in s.fleet.gates:
         [path] = gate.paths.models.glob("*.safetensors")

@@ -154,11 +154,12 @@ def test_a_gate_that_is_killed_goes_on_from_its_own_files(make: Make) -> None:
 @pytest.mark.parametrize("who", [0, 2])
 def test_a_gate_whose_pod_is_replaced_gets_key_and_state_from_the_others(make: Make, who: int) -> None:
     s = make(rounds=4, quorum=2)
-    replaced = []
+    replaced: list[int] = []
 
     def before(question: Question, index: int) -> Answer | None:
         if question.kind == messages.TRAIN and question.number == 3 and index == who and not replaced:
-            replaced.append(s.replace(who))
+            replaced.append(who)
+            s.replace(who)
         return None
 
     s.fleet.before = before
@@ -171,11 +172,12 @@ def test_a_gate_whose_pod_is_replaced_gets_key_and_state_from_the_others(make: M
 
 def test_with_all_needed_a_replaced_gate_is_restored_within_the_round(make: Make) -> None:
     s = make(rounds=3)
-    replaced = []
+    replaced: list[int] = []
 
     def before(question: Question, index: int) -> Answer | None:
         if question.kind == messages.TRAIN and question.number == 2 and index == 1 and not replaced:
-            replaced.append(s.replace(1))
+            replaced.append(1)
+            s.replace(1)
         return None
 
     s.fleet.before = before
@@ -186,11 +188,12 @@ def test_with_all_needed_a_replaced_gate_is_restored_within_the_round(make: Make
 def test_a_gate_that_needs_the_state_gets_it_sealed_anew(make: Make) -> None:
     """Sealed every five rounds only: without it the third gate could never take part again."""
     s = make(rounds=4, checkpoint_every_rounds=5)
-    replaced = []
+    replaced: list[int] = []
 
     def before(question: Question, index: int) -> Answer | None:
         if question.kind == messages.TRAIN and question.number == 3 and index == 2 and not replaced:
-            replaced.append(s.replace(2))
+            replaced.append(2)
+            s.replace(2)
         return None
 
     s.fleet.before = before
@@ -271,7 +274,7 @@ def test_an_app_that_fails_every_time_ends_the_job_soon(make: Make) -> None:
 
 def test_who_has_answered_is_not_asked_again_for_the_same_round(make: Make) -> None:
     s = make(rounds=1)
-    failed = []
+    failed: list[int] = []
 
     def before(question: Question, index: int) -> Answer | None:
         if question.kind == messages.TRAIN and index == 2 and not failed:
