@@ -13,9 +13,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.contract.cli.test_local_run import left_behind, run_directory, start
+from tests.contract.privacy.workspace import budget
 from tests.unit.cli.samples import job, participant, write
 
-ROOT = Path(__file__).resolve().parents[4]
 LETTERS = "abc"
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
@@ -29,12 +29,19 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def manifests(path: Path, **spec: Any) -> list[str]:
     """Arguments of a run of three participants with the counting app, whose updates are known."""
     source = {"persistentVolumeClaim": {"claimName": "loans"}, "path": "loans.csv"}
-    owners = []
+    owners: list[dict[str, Any]] = []
     for number, letter in enumerate(LETTERS, start=1):
-        dataset = {"name": "loans", "source": source, "records": number}
+        dataset: dict[str, Any] = {"name": "loans", "source": source, "records": number}
+        if "differentialPrivacy" in spec.get("privacy", {}):
+            dataset["population"] = "borrowers"
+            owners.append(budget(letter, epsilon="20"))
         owners.append(participant(letter, datasets=[dataset], models={"claimName": "models"}))
         (path / f"{letter}.csv").write_text("id,default,age\n" + "1,0,30\n" * number)
-    write(path / "job.yaml", job(3, **{"rounds": 2, "quorum": 2, "privacy": {"encryption": {}}, **spec}), *owners)
+    write(
+        path / "job.yaml",
+        job(3, **{"rounds": 2, "quorum": 2, "privacy": {"encryption": {"range": "4"}}, **spec}),
+        *owners,
+    )
     data = [f"--data=bank-{letter}/loans={path}/{letter}.csv" for letter in LETTERS]
     places = ["--output", str(path / "out"), "--ledger", str(path / "ledger")]
     return ["run", str(path / "job.yaml"), *data, *places]
@@ -77,15 +84,14 @@ def test_each_owner_gets_the_model_and_the_coordinator_none(workspace: Path) -> 
     assert len({files[0].read_bytes() for files in found}) == 1
 
 
-def test_credit_private_with_encryption_and_distributed_noise(workspace: Path) -> None:
-    """The example itself, for a few of its rounds."""
-    example, data = ROOT / "examples/credit-private", ROOT / "examples/credit/data"
-    parts = [f"--data=bank-{x}/loans={data}/bank-{x}.csv.gz" for x in LETTERS]
-    places = ["--output", str(workspace / "out"), "--ledger", str(workspace / "ledger")]
-    done = run(workspace, "run", str(example), *parts, *places, "--rounds", "3")
+def test_distributed_noise_is_paid_for_and_has_a_figure_for_each_adversary(workspace: Path) -> None:
+    noise = {"unit": "Silo", "mechanism": "Distributed", "epsilon": "3", "delta": "1e-5", "clip": "1"}
+    privacy = {"encryption": {}, "differentialPrivacy": noise}
+    done = run(workspace, *manifests(workspace, privacy=privacy, quorum=3))
     assert done.returncode == 0, done.stdout
-    assert "round 3/3  3 updates" in done.stdout
-    for bank in LETTERS:
-        assert f"epsilon  bank-{bank} " in done.stdout
-    assert " against Outsiders and CollusionThreshold" in done.stdout
-    assert "mechanism Distributed" in done.stdout
+    assert "round 2/2  3 updates" in done.stdout
+    for letter in LETTERS:
+        (line,) = [each for each in done.stdout.splitlines() if each.startswith(f"epsilon  bank-{letter} ")]
+        assert ", 3.00/3.00 against Outsiders and CollusionThreshold in 2 releases" in line
+        assert " against OneParticipant and ServerAndOne, " in line  # what is charged comes first
+        assert "adversary ServerAndOne, mechanism Distributed" in line
