@@ -36,7 +36,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     made: list[Fleet] = []
 
     def one(**changes: Any) -> Fleet:
-        made.append(Fleet(tmp_path / str(len(made)), scheme="CKKS", **changes))
+        made.append(Fleet(tmp_path / str(len(made)), **{"scheme": "CKKS", **changes}))
         return made[-1]
 
     yield one
@@ -288,9 +288,12 @@ def certificates(gate: Gate) -> list[Path]:
     return sorted((gate.paths.ledger / CERTIFICATES).glob("*.json"))
 
 
-@pytest.mark.parametrize("plan", [SILO, COUNTED], ids=["silo", "record"])
+SHARED = SILO.model_copy(update={"mechanism": "Distributed", "quorum": 2, "collusion_threshold": 0})
+
+
+@pytest.mark.parametrize("plan", [SILO, SHARED, COUNTED], ids=["silo", "distributed", "record"])
 def test_the_certificate_of_an_encrypted_job_bears_out(make: Make, plan: Any) -> None:
-    fleet = make(privacy=plan)
+    fleet = make(privacy=plan, scheme="BFV")
     server = ready(fleet)
     for number in (1, 2):
         server.round(number)
