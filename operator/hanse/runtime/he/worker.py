@@ -7,6 +7,7 @@ addition broke off half-way must not be used.
 
 import os
 import resource
+import signal
 import sys
 from typing import TYPE_CHECKING, Final, cast
 
@@ -80,6 +81,7 @@ def limit_memory(facts: Facts, count: int) -> None:
 def main() -> None:
     """Serve until standard input ends."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the key
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the parent, which ends this input
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints must not become a reply
     requests = os.fdopen(0, "rb", buffering=0)

@@ -113,6 +113,14 @@ def test_a_crash_while_adding_is_an_invalid_ciphertext_and_the_sum_goes_on(summi
     assert summing.total() == keyed_engine("BFV").engine.add([second], COUNT)
 
 
+def test_an_interrupt_in_the_terminal_leaves_the_worker_to_its_parent(summing: Summing) -> None:
+    worker = pid_of(summing)
+    os.kill(worker, signal.SIGINT)
+    summing.add(uploads("BFV")[0])
+    assert summing.total()
+    assert pid_of(summing) == worker
+
+
 def test_the_adding_worker_holds_no_secret_and_little_memory(summing: Summing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANSE_TEST_TOKEN", "a-token-of-the-server")
     with Summing("BFV", COUNT) as made:
