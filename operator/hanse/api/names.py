@@ -112,3 +112,5 @@ CERTIFICATE_KEY: Final = "certificate.json"
 ROLE_CERTIFICATE: Final = "certificate"
 
 OWNER_IDENTITY: Final = "hanse-identity"  # Secret in the owner's namespace, key of the gates' signatures
+IDENTITY_FILE: Final = "identity.key"
+ROLE_IDENTITY: Final = "identity"

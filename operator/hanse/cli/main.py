@@ -27,6 +27,8 @@ model_app = typer.Typer(no_args_is_help=True, help="Fetch, look at and use a tra
 app.add_typer(model_app, name="model")
 certificate_app = typer.Typer(no_args_is_help=True, help="Check what an owner's gates have released.")
 app.add_typer(certificate_app, name="certificate")
+identity_app = typer.Typer(no_args_is_help=True, help="An owner's key, which signs what its gates release.")
+app.add_typer(identity_app, name="identity")
 
 #: Where output is read by a program a table must not be folded to 80 columns.
 _WIDTH_WITHOUT_TERMINAL = 200
@@ -210,6 +212,24 @@ def certificate_verify(
     from hanse.cli.certificate import verify
 
     verify(file, public_key, out, with_pld=pld)
+
+
+@identity_app.command("create")
+def identity_create(
+    namespace: Annotated[str, typer.Argument(show_default=False)],
+    key: Annotated[
+        Path | None, typer.Option(help="File with a private key that you have (Ed25519, PEM); without it a new one.")
+    ] = None,
+) -> None:
+    """Print the Secret with your own identity key, before a first job would let the operator make one.
+
+    NAMESPACE is the owner's. The private key is in the output: pipe it on, do not keep it.
+
+    Example: `hanse identity create bank-a | kubectl create -f -`
+    """
+    from hanse.cli.identity import key_of, manifest
+
+    sys.stdout.write(manifest(namespace, key_of(key)))
 
 
 @app.command("owner-rbac")

@@ -122,7 +122,7 @@ class BudgetObserver:
     async def _identity(self, namespace: str) -> str | None:
         try:
             raw = await self._door.get(kinds.SECRET, namespace, names.OWNER_IDENTITY)
-            return identity_public_key(decode(raw, "identity.key")) if raw is not None else None
+            return identity_public_key(decode(raw, names.IDENTITY_FILE)) if raw is not None else None
         except (errors.Denied, ValueError):
             return None  # then the lease decides
 

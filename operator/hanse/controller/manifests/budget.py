@@ -75,8 +75,8 @@ def build_owner_identity(namespace: str, key: str) -> Manifest:
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "metadata": {"name": names.OWNER_IDENTITY, "namespace": namespace, "labels": _labels("identity")},
-        "data": encoded({"identity.key": key}),
+        "metadata": {"name": names.OWNER_IDENTITY, "namespace": namespace, "labels": _labels(names.ROLE_IDENTITY)},
+        "data": encoded({names.IDENTITY_FILE: key}),
     }
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "model show": "FILE",
     "model predict": "FILE",
     "certificate verify": "FILE",
+    "identity create": "NAMESPACE",
     "owner-rbac": "NAMESPACE",
     "version": None,
 }
