@@ -1,7 +1,7 @@
 """SuperLink's database, the server's processes and its disk are searched for any participant's update, in every form.
 
-With encryption off the same search, at the same moment, finds them. Real processes: SuperLink, launcher, aggregator,
-workers, gates, trainers. Searched is while the server has two of three uploads of round 1, and after the job.
+With encryption off the same search, at the same moment, finds them. Real processes: front, SuperLink, launcher,
+aggregator, workers, gates, trainers. Searched is while the server has two of three uploads of round 1, and at the end.
 """
 
 import subprocess
@@ -40,7 +40,10 @@ class Job:
     """A rig with its client pods; `scheme` None is a job in the clear."""
 
     def __init__(self, root: Path, scheme: EncryptingScheme | None) -> None:
-        self.rig, self.hold = Rig(root, CLIENTS, {"rounds": ROUNDS, "quorum": CLIENTS, "client_app": APP}), root / "go"
+        # No time-out ends a round while the search takes its time.
+        patient = {"round_timeout_seconds": 600, "start_timeout_seconds": 300}
+        self.rig = Rig(root, CLIENTS, {"rounds": ROUNDS, "quorum": CLIENTS, "client_app": APP, **patient})
+        self.hold = root / "go"
         self.plan: EncryptionPlan | None = None
         identities = [new_identity() for _ in range(CLIENTS)]
         settings = [self._settings(i) for i in range(CLIENTS)]
@@ -69,7 +72,8 @@ class Job:
 
     def _settings(self, index: int) -> dict[str, Any]:
         dataset = ClientDataset(name="rows", path="rows.csv", records=known_app.records(index))
-        return {"client_app": APP, "config": {"hold": str(self.hold)}, "dataset": dataset}
+        address = f"127.0.0.1:{self.rig.config.server_port}"  # the front's, as in a pod
+        return {"client_app": APP, "config": {"hold": str(self.hold)}, "dataset": dataset, "server_address": address}
 
     def _make_first_model(self, pod: ClientPod) -> None:
         pod.paths.check_config.write_text(pod.config.check().model_dump_json(by_alias=True, exclude_none=True))
@@ -85,14 +89,17 @@ class Job:
         self.rig.write_config(self.rig.config.model_copy(update=more))
 
     def start(self) -> None:
+        scratch = self.rig.paths.root / "tmp"
+        scratch.mkdir()
         self.rig.start_superlink()
+        self.rig.start_program("front", "hanse.runtime.front", TMPDIR=str(scratch))
         self.rig.start_server()
         for pod in self.pods:
             pod.start()
 
     def servers(self) -> list[int]:
         """Every process of the server pod."""
-        return [pid for name in ("superlink", "server") for pid in tree(self.rig.processes[name].pid)]
+        return [pid for name in ("superlink", "front", "server") for pid in tree(self.rig.processes[name].pid)]
 
     def in_memory(self, searcher: Searcher) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -106,7 +113,7 @@ class Job:
     def on_disk(self, searcher: Searcher) -> Counter[str]:
         """Files of the server pod as they are, logs of its programs, and what is in its databases."""
         found: Counter[str] = Counter()
-        logs = [self.rig.root / f"{name}.log" for name in ("superlink", "server")]
+        logs = [self.rig.root / f"{name}.log" for name in ("superlink", "front", "server")]
         for path in [*files_under(self.rig.paths.root), *logs]:
             found.update(searcher.search(file_blocks(path)))
             with path.open("rb") as file:
