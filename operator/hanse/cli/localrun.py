@@ -34,6 +34,8 @@ _HINTS: Final[dict[str, str]] = {
     "directory with --app.",
     Reason.DATASET_NOT_FOUND: "Check --data.",
     Reason.DATASET_INVALID: "Compare the file with the schema of the Participant.",
+    Reason.KEY_LOST: "No gate holds the key any more: run it anew.",
+    Reason.MODEL_NOT_RELEASED: "Every contributor must sign the release: run it anew.",
 }
 _TICK_SECONDS: Final = 0.2
 _FAREWELL_SECONDS: Final = 10.0

@@ -26,6 +26,8 @@ from hanse.controller.reconcile.pods import Diagnosis
 from hanse.dp.worst import worst_epsilons
 
 TROUBLE_SECONDS = 10.0
+#: A client that gives its server up takes the job's key with it: those of encrypted jobs wait longer for a new one.
+KEY_PATIENCE = 6
 LOG_MAX = 4096
 
 
@@ -239,7 +241,7 @@ def client_config(observed: ObservedParticipation, dataset: Dataset) -> ClientCo
         dataset=ClientDataset(
             name=dataset.name, path=dataset.source.path, records=plan.records, schema_=dataset.schema_
         ),
-        server_lost_seconds=observed.server_lost_seconds,
+        server_lost_seconds=observed.server_lost_seconds * (KEY_PATIENCE if plan.encryption is not None else 1),
         plan_hash=observed.spec.plan_hash,
         privacy=plan.privacy,
         encryption=plan.encryption,

@@ -44,7 +44,7 @@ def _stop(draft: Draft) -> None:
         draft.conditions.set(JobCondition.SUSPENDED, "True", Reason.SUSPENDED, "no pod runs; the checkpoint is kept")
     for name in (JobCondition.SERVER_READY, JobCondition.PARTICIPANTS_READY):
         draft.conditions.set(name, "False", Reason.SUSPENDED, "the job is suspended")
-    if draft.conditions.get(JobCondition.KEYS_READY).reason != Reason.NOT_ENCRYPTED:
+    if status.privacy is not None and status.privacy.key_fingerprint is not None:
         # The API server refuses it from the start on; what got past it is told.
         text = "suspended: the gates are gone and the key with them; delete the job and create it anew"
         draft.conditions.set(JobCondition.KEYS_READY, "False", Reason.KEY_LOST, text)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hanse.api import names
-from hanse.api.progress import EncryptionProgress, ParticipantProgress
+from hanse.api.progress import EncryptionProgress, ParticipantProgress, Progress
 from hanse.api.runconfig import ClientConfig, RunConfig
 from hanse.controller import kinds
 from hanse.pki.identity import new_identity
@@ -181,3 +181,19 @@ async def test_suspended_all_the_same_says_that_the_key_is_lost(rig: Rig) -> Non
     await rig.settle()
     assert rig.condition("KeysReady") == ("False", "KeyLost")
     assert "create it anew" in rig.message("KeysReady")
+
+
+async def test_gates_that_hold_a_key_wait_longer_for_a_new_server(rig: Rig) -> None:
+    plain = Rig()
+    await plain.start(*BANKS)
+    assert client_config(rig, "bank-a").server_lost_seconds == 6 * client_config(plain, "bank-a").server_lost_seconds
+
+
+def test_a_termination_message_has_room_for_the_fingerprint_of_a_thousand_holders() -> None:
+    told = EncryptionProgress(
+        fingerprint=FINGERPRINT, maker="bank-a", holders=[f"bank-{number:035d}" for number in range(1024)]
+    )
+    whole = Progress(job_uid="u", sequence=1, updated_at=world.START, encryption=told, reason="KeyLost")
+    left = Progress.model_validate_json(whole.to_termination_message())
+    assert left.encryption == told.model_copy(update={"holders": []})
+    assert left.reason == "KeyLost"
