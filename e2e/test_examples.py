@@ -65,7 +65,7 @@ def test_credit(federation: Federation, images: dict[str, Image], tmp_path: Path
 
 
 def test_credit_private(federation: Federation, images: dict[str, Image], tmp_path: Path) -> None:
-    """The same banks hide every borrower: what it costs is shown, and the model is nearly as good."""
+    """The same banks hide every borrower, and the server adds what it cannot read; the model is nearly as good."""
     kube, credit = federation.kube, examples.credit_private()
     federation.jobs.append(credit.name)
     examples.submit(kube, credit, images["trainer-cpu"].ref)
@@ -75,9 +75,14 @@ def test_credit_private(federation: Federation, images: dict[str, Image], tmp_pa
     row = dict(zip(header.split(), line.split(), strict=True))
     assert row["EPSILON"] == "3.0/3.0"
     assert row["METRIC"].startswith("auc=0.")
+    privacy = job["status"]["privacy"]
+    assert (privacy["encryption"], privacy["keyMaker"], privacy["keyHolders"]) == ("BFV", "bank-a", credit.owners)
+    assert privacy["keyFingerprint"].startswith("sha256:")
+    spent = {row["adversary"]: float(row["spent"]) for row in privacy["epsilon"]}
+    assert spent["Outsiders"] == spent["CollusionThreshold"] <= 3.0 < spent["OneParticipant"] == spent["ServerAndOne"]
     for bank in credit.owners:
         budget = kube.get("privacybudget", "borrowers", bank)["status"]
-        assert 2.9 < float(budget["spent"]["epsilon"]) < 10
+        assert abs(float(budget["spent"]["epsilon"]) - spent["ServerAndOne"]) < 0.01
     scores = examples.score(fetched(federation, credit.name, tmp_path), credit)
     assert scores["auc"] >= 0.766, scores
 

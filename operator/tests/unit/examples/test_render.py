@@ -12,6 +12,7 @@ from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
 from hanse.dp import resolve
+from hanse.dp.worst import worst_epsilons
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 IMAGES = {
@@ -85,13 +86,22 @@ def test_the_private_banks_have_what_privacy_needs() -> None:
     for document in documents:
         if document["kind"] != "Participant":
             continue
-        (dataset,) = ParticipantSpec.model_validate(document["spec"]).datasets
+        owner = ParticipantSpec.model_validate(document["spec"])
+        (dataset,) = owner.datasets
         name = document["metadata"]["name"]
         with gzip.open(EXAMPLES / "credit" / "data" / f"{name}.csv.gz", "rt") as file:
             assert sum(1 for _ in file) - 1 == dataset.records
         assert dataset.schema_ is not None
         assert set(dataset.schema_.ranges) == set(dataset.schema_.features)
         budget = budgets[document["metadata"]["namespace"], str(dataset.population)]
-        plan = resolve(asked, spec.rounds, dataset.records)
-        assert float(plan.epsilon) <= float(budget.epsilon)
+        plan = resolve(
+            asked,
+            spec.rounds,
+            dataset.records,
+            quorum=spec.effective_quorum,
+            collusion_threshold=spec.privacy.collusion_threshold,
+        )
+        charged = worst_epsilons(plan)[owner.policy.adversary]
+        assert float(plan.epsilon) <= charged <= float(owner.policy.max_epsilon_per_job or 0)
+        assert charged * 2 <= float(budget.epsilon) < charged * 6, "a few such jobs"
         assert float(plan.delta) <= float(budget.delta)
