@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,13 +105,12 @@ class Watching(Server):
 
 
 def job(root: Path, privacy: PrivacyPlan | None) -> Watching:
-    """Two rounds and the release, all of them honest."""
+    """Key, round, commit and release: everything that a gate ever writes."""
     fleet = Fleet(root, privacy=privacy, scheme="CKKS")
     server = Watching(fleet)
     server.keys()
-    for number in (1, 2):
-        commit = server.round(number)
-        assert len(commit.applied) == len(NAMES)
+    commit = server.round(1)
+    assert len(commit.applied) == len(NAMES)
     server.model("bank-a", server.release())
     fleet.close()
     return server
@@ -136,8 +134,8 @@ def test_a_gate_that_is_killed_at_any_write_does_nothing_twice_and_loses_nothing
         where = f"killed at {at}: {writes[at]}"
         assert len(crash.written) > at, where
         assert all(len(words) == 1 for words in server.said.values()), where
-        assert sorted(server.said) == sorted(itertools.product(("contribution", "vote", "applied"), (1, 2))), where
-        assert server.fleet.paid(VICTIM) == ([] if privacy is None else ["Train-1-1", "Train-2-1"]), where
+        assert sorted(server.said) == [("applied", 1), ("contribution", 1), ("vote", 1)], where
+        assert server.fleet.paid(VICTIM) == ([] if privacy is None else ["Train-1-1"]), where
 
 
 @pytest.fixture
