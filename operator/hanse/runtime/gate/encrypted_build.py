@@ -13,7 +13,7 @@ from hanse.runtime.aggregation import AggregationError
 from hanse.runtime.aggregation.received import learning_rate
 from hanse.runtime.agreement.ballot import Ballot
 from hanse.runtime.agreement.roster import Roster, Signer
-from hanse.runtime.codec import CodecError, Layout, PrivateGrid, check_rounds
+from hanse.runtime.codec import CodecError, Layout, check_rounds
 from hanse.runtime.gate.build import (
     BadPlan,
     Bounds,
@@ -191,10 +191,7 @@ class _Build:
 
 
 def _bound(codecs: Codecs, participant: str, slot: Slot) -> Bound:
-    codec = codecs.of(slot.round, None)
-    assert isinstance(codec.grid, PrivateGrid)
-    member = codecs.encryption.names.index(participant)
-    return Bound(codec.kept, codec.grid.sigma, codec.grid.enforced_multiplier(member))
+    return Bound.of_sum(codecs.of(slot.round, None), codecs.encryption.names.index(participant))
 
 
 def _said(initial: Content) -> str:
