@@ -27,7 +27,7 @@ def check(conditions: ConditionSet, observed: ObservedParticipation) -> bool:
     where = f"PrivacyBudget {plan.population}"
     if account is not None and account.plan_hash == observed.spec.plan_hash and account.plan == plan.privacy:
         if account.closed is None:
-            text = f"{where} holds epsilon {plan.privacy.epsilon} (delta {plan.privacy.delta}, {plan.privacy.unit})"
+            text = f"{where} holds {_held(account)}"
             conditions.set(ParticipationCondition.BUDGET_RESERVED, "True", Reason.BUDGET_RESERVED, text)
             return True
         text = f"{where}: the account is closed ({account.closed.cause}): nothing more can be released"
@@ -37,6 +37,13 @@ def check(conditions: ConditionSet, observed: ObservedParticipation) -> bool:
         text = f"{where} has no account for it: it was folded, or the budget was deleted; create the job anew"
     conditions.set(ParticipationCondition.BUDGET_RESERVED, "False", Reason.BUDGET_NOT_RESERVED, text)
     return False
+
+
+def _held(account: Account) -> str:
+    """What is reserved, as its owner counts it: with distributed noise that may be more than the job's epsilon."""
+    plan = account.plan
+    worst = shown(epsilon(account_worst(account), float(plan.delta)))
+    return f"epsilon {worst} against {plan.adversary} (delta {plan.delta}, {plan.unit})"
 
 
 def account_of(observed: ObservedParticipation) -> Account | None:
