@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import numpy as np
 
@@ -15,16 +16,27 @@ from hanse.runtime.he.errors import HeError, WorkerLost
 from hanse.runtime.he.framed import check_points, total_body
 from hanse.runtime.he.keys import Material
 from hanse.runtime.he.process import Died, Process, usable_cpus
-from hanse.runtime.he.wire import Operation
+from hanse.runtime.he.wire import Operation, batches
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from hanse.api.encryption import Scheme
 
+_T = TypeVar("_T")
 #: A second process pays for its start from here on.
 _LEAST_CHUNKS: Final = 16
-_Request = tuple[Operation, int, int, "bytes | memoryview", int]  # operation, round, points, payload, size of the reply
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What one message asks: of `points` points, for a reply of `size` bytes."""
+
+    operation: Operation
+    round: int
+    points: int
+    payload: bytes | memoryview
+    size: int
 
 
 class Cipher:
@@ -46,27 +58,32 @@ class Cipher:
     def encrypt(self, round: int, points: Points) -> bytes:
         """As `Engine.encrypt` under the round's key. Raises CountMismatch, PointOutOfRange, KeyInvalid, WorkerLost."""
         check_points(points, self._facts)
-        narrow = points.astype("<i4")
-        requests: list[_Request] = []
-        for first, last in self._shares(len(points)):
-            part = narrow[first * self._facts.slots : last * self._facts.slots]
-            size = (last - first) * self._facts.upload_chunk_bytes
-            requests.append((Operation.ENCRYPT, round, len(part), part.tobytes(), size))
+        facts = self._facts
+
+        def requests() -> Iterator[_Request]:
+            for first, last in batches(facts, len(points)):
+                part = points[first * facts.slots : last * facts.slots].astype("<i4")
+                size = (last - first) * facts.upload_chunk_bytes
+                yield _Request(Operation.ENCRYPT, round, len(part), part.tobytes(), size)
+
         header = Header(self._scheme, Form.SEEDED, 1, len(points))
-        return b"".join([bytes(header), *self._ask(requests)])
+        return b"".join([bytes(header), *self._ask(requests, len(points), bytes)])
 
     def decrypt(self, round: int, total: bytes, count: int) -> Points:
         """As `Engine.decrypt` under the round's key.
 
         Raises CountMismatch, CiphertextInvalid, DecryptionImplausible, KeyInvalid, WorkerLost.
         """
-        _, body = total_body(total, self._facts, count)
-        chunk, slots = self._facts.total_chunk_bytes, self._facts.slots
-        requests: list[_Request] = []
-        for first, last in self._shares(count):
-            points = min(count, last * slots) - first * slots
-            requests.append((Operation.DECRYPT, round, points, body[first * chunk : last * chunk], 4 * points))
-        return np.frombuffer(b"".join(self._ask(requests)), "<i4").astype(np.int64)
+        facts = self._facts
+        _, body = total_body(total, facts, count)
+        chunk, slots = facts.total_chunk_bytes, facts.slots
+
+        def requests() -> Iterator[_Request]:
+            for first, last in batches(facts, count):
+                points = min(count, last * slots) - first * slots
+                yield _Request(Operation.DECRYPT, round, points, body[first * chunk : last * chunk], 4 * points)
+
+        return np.concatenate(self._ask(requests, count, _wide))
 
     def close(self) -> None:
         """End the workers."""
@@ -77,42 +94,41 @@ class Cipher:
 
     # --- processes ---
 
-    def _shares(self, count: int) -> list[tuple[int, int]]:
-        """First chunk and the one after the last, for each process that is worth having."""
+    def _ask(
+        self, requests: Callable[[], Iterator[_Request]], count: int, take: Callable[[memoryview], _T]
+    ) -> list[_T]:
+        """The replies in order; once more from the beginning when a process is lost."""
         chunks = self._facts.chunks(count)
-        if self._facts.slots == 3:  # no encryption: nothing to share
-            return [(0, chunks)]
-        number = max(1, min(self._most, chunks // _LEAST_CHUNKS))
-        edges = [chunks * index // number for index in range(number + 1)]
-        return list(pairwise(edges))
-
-    def _ask(self, requests: list[_Request]) -> list[bytes]:
+        number = 1 if self._scheme == "None" else max(1, min(self._most, chunks // _LEAST_CHUNKS))
         with self._lock:
             try:
-                return self._ask_all(requests)
+                return self._ask_all(requests(), number, take)
             except Died:
                 self._forget()
             try:
-                return self._ask_all(requests)
+                return self._ask_all(requests(), number, take)
             except Died as error:
                 self._forget()
                 raise WorkerLost("a process that encrypts died twice") from error
 
-    def _ask_all(self, requests: list[_Request]) -> list[bytes]:
-        while len(self._processes) < len(requests):
+    def _ask_all(self, requests: Iterator[_Request], number: int, take: Callable[[memoryview], _T]) -> list[_T]:
+        while len(self._processes) < number:
             self._processes.append(self._start())
-        pairs = list(zip(self._processes, requests, strict=False))
-        for process, (operation, number, points, payload, _) in pairs:
-            process.send(operation, number, points, payload)
-        replies: list[bytes] = []
-        errors: list[HeError] = []
-        for process, (*_, size) in pairs:  # read all of them, or the next call would get an old reply
+        waiting: deque[tuple[Process, _Request]] = deque()
+        for process, request in zip(self._processes[:number], requests, strict=False):
+            waiting.append((process, _send(process, request)))
+        replies: list[_T] = []
+        failure: HeError | None = None
+        while waiting:  # to the end, or the next call would get an old reply
+            process, request = waiting.popleft()
             try:
-                replies.append(_exactly(process.receive, size))
+                replies.append(take(process.receive(request.size)))
             except HeError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+                failure = failure or error
+            if failure is None and (following := next(requests, None)) is not None:
+                waiting.append((process, _send(process, following)))
+        if failure is not None:
+            raise failure
         return replies
 
     def _start(self) -> Process:
@@ -136,8 +152,10 @@ class Cipher:
         self.close()
 
 
-def _exactly(receive: Callable[[int], bytearray], size: int) -> bytes:
-    reply = receive(size)
-    if len(reply) != size:
-        raise Died
-    return bytes(reply)
+def _send(process: Process, request: _Request) -> _Request:
+    process.send(request.operation, request.round, request.points, request.payload)
+    return request
+
+
+def _wide(points: memoryview) -> Points:
+    return np.frombuffer(points, "<i4").astype(np.int64)

@@ -17,7 +17,7 @@ class KernelTotal(Protocol):
     """A sum in the making."""
 
     def add(self, body: memoryview) -> None: ...
-    def body(self) -> bytes: ...
+    def body(self, first: int, last: int) -> bytes: ...
 
 
 class Kernel(Protocol):
@@ -53,12 +53,17 @@ class Totalling:
         self._sum.add(body)
         self.summands += 1
 
-    def total(self) -> bytes:
-        """The canonical total."""
+    def part(self, first: int, last: int) -> bytes:
+        """The canonical total's chunks from `first` to before `last`."""
         if not self.summands:
             raise TooManyCiphertexts("a total of no ciphertexts")
-        header = Header(self._facts.scheme, Form.TOTAL, self.summands, self._expected.count)
-        return bytes(header) + self._sum.body()
+        return self._sum.body(first, last)
+
+    def total(self) -> bytes:
+        """The canonical total."""
+        count = self._expected.count
+        body = self.part(0, self._facts.chunks(count))
+        return bytes(total_header(self._facts, count, self.summands)) + body
 
 
 class FramedEngine:
@@ -103,10 +108,15 @@ class FramedEngine:
         return self.kernel.decrypt(key, total_body(total, self._facts, count)[1], count)
 
 
+def total_header(facts: Facts, count: int, summands: int) -> Header:
+    """What a total begins with."""
+    return Header(facts.scheme, Form.TOTAL, summands, count)
+
+
 def total_body(total: bytes | memoryview, facts: Facts, count: int) -> tuple[int, memoryview]:
     """Summands and chunks of a total. Raises CiphertextInvalid."""
     check_count(count)
-    expected = Header(facts.scheme, Form.TOTAL, facts.most_clients, count)
+    expected = total_header(facts, count, facts.most_clients)
     return split(total, expected, facts.max_total_bytes(count) - HEADER_BYTES)
 
 

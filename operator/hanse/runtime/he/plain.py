@@ -59,6 +59,6 @@ class PlainTotal:
             raise CiphertextInvalid("a word is larger than three lanes hold")
         self._sum += words
 
-    def body(self) -> bytes:
-        """The words of the total."""
-        return self._sum.astype(_WORD).tobytes()
+    def body(self, first: int, last: int) -> bytes:
+        """The words of the total from `first` to before `last`."""
+        return self._sum[first:last].astype(_WORD).tobytes()

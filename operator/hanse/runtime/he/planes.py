@@ -38,3 +38,22 @@ def read(chunk: NDArray[np.void], bits: int) -> Words:
     for name, _, shift in _PLANES[bits][1:]:
         words |= chunk[name].astype(np.uint64) << np.uint64(shift)
     return words
+
+
+def below(chunk: NDArray[np.void], bits: int, bounds: tuple[int, ...]) -> bool:
+    """Whether all coefficients, shape (…, primes, degree), are below the bound of their prime.
+
+    Plane by plane from the highest: few coefficients are equal to their bound there, so the lower ones hardly count.
+    """
+    equal: NDArray[np.bool_] | None = None
+    for name, kind, shift in reversed(_PLANES[bits]):
+        width = 8 * np.dtype(kind).itemsize
+        bound = np.array([(each >> shift) & ((1 << width) - 1) for each in bounds], kind)[:, None]
+        plane = chunk[name]
+        over = plane > bound if equal is None else equal & (plane > bound)
+        if over.any():
+            return False
+        equal = plane == bound if equal is None else equal & (plane == bound)
+        if not equal.any():
+            return True
+    return False  # one is its bound

@@ -1,21 +1,26 @@
 """The asking side of a worker process. Called by `cipher.py` and `summing.py`."""
 
 import contextlib
+import fcntl
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from hanse.runtime.he.errors import HeError
-from hanse.runtime.he.wire import DONE, ERRORS, MOST_ERROR_BYTES, REPLY, REQUEST, Operation, read_exactly
+from hanse.runtime.he.wire import DONE, ERRORS, MOST_ERROR_BYTES, REPLY, REQUEST, Inbox, Operation, write_all
+
+if TYPE_CHECKING:
+    from hanse.runtime.he.wire import Stream
 
 _COMMAND: Final = (sys.executable, "-P", "-m", "hanse.runtime.he.worker")
 _KEPT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")
 #: numpy's linear algebra would start a thread for each CPU, and nothing here uses it.
 _THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _MOST_WORKERS: Final = 8
+_PIPE_BYTES: Final = 1 << 20
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -30,6 +35,11 @@ class Process:
         self._popen = subprocess.Popen(
             _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), cwd="/", bufsize=0
         )
+        self._inbox = Inbox()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            assert pipe
+            with contextlib.suppress(OSError):  # this user's share of pipe memory may be used up: then slower
+                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
     def pid(self) -> int:
@@ -40,23 +50,22 @@ class Process:
         """Ask. Raises Died."""
         assert self._popen.stdin
         try:
-            for part in (REQUEST.pack(operation, first, second, len(payload)), payload):
-                _write(self._popen.stdin.fileno(), part)
+            write_all(self._popen.stdin.fileno(), REQUEST.pack(operation, first, second, len(payload)), payload)
         except (BrokenPipeError, ValueError) as error:  # ValueError: closed
             raise Died from error
 
-    def receive(self, most: int = 0) -> bytearray:
-        """The reply, of `most` bytes or fewer. Raises Died, and what `wire.ERRORS` names."""
-        assert self._popen.stdout
+    def receive(self, size: int = 0) -> memoryview:
+        """The reply, of exactly `size` bytes, valid until the next one. Raises Died, and what `wire.ERRORS` names."""
+        stream = cast("Stream", self._popen.stdout)
         try:
-            status, size = REPLY.unpack(read_exactly(self._popen.stdout, REPLY.size))  # type: ignore[arg-type]
-            if size > (most if status == DONE else MOST_ERROR_BYTES) or status > len(ERRORS):
+            status, found = REPLY.unpack(self._inbox.read(stream, REPLY.size))
+            if (found != size if status == DONE else found > MOST_ERROR_BYTES) or status > len(ERRORS):
                 raise Died
-            reply = read_exactly(self._popen.stdout, size)  # type: ignore[arg-type]
+            reply = self._inbox.read(stream, found)
         except (EOFError, ValueError) as error:
             raise Died from error
         if status != DONE:
-            failed: HeError = ERRORS[status - 1](reply.decode(errors="replace"))
+            failed: HeError = ERRORS[status - 1](str(reply, errors="replace"))
             raise failed
         return reply
 
@@ -67,11 +76,11 @@ class Process:
         second: int = 0,
         payload: bytes | memoryview = b"",
         *,
-        most: int = 0,
-    ) -> bytearray:
+        size: int = 0,
+    ) -> memoryview:
         """Ask and wait for the reply. Raises Died, and what `wire.ERRORS` names."""
         self.send(operation, first, second, payload)
-        return self.receive(most)
+        return self.receive(size)
 
     def close(self) -> None:
         """End the process and wait for it."""
@@ -81,12 +90,6 @@ class Process:
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
-
-
-def _write(descriptor: int, content: bytes | memoryview) -> None:
-    view = memoryview(content).cast("B")
-    while len(view):
-        view = view[os.write(descriptor, view) :]
 
 
 def _environment() -> dict[str, str]:

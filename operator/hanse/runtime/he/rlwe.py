@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from hanse.runtime.he import planes
 from hanse.runtime.he.blob import Form
 from hanse.runtime.he.errors import CiphertextInvalid
-from hanse.runtime.he.planes import Words
 from hanse.runtime.he.seal import Seal
 from hanse.runtime.he.uniforms import Uniforms
 
@@ -49,17 +48,17 @@ class Chunks:
         """Put a ciphertext of two polynomials into its chunk."""
         planes.write(self.seal.both(ciphertext), self.bits, chunk)
 
-    def read(self, chunk: NDArray[np.void]) -> Words:
-        """The coefficients of a chunk. Raises CiphertextInvalid for one that is not below its prime."""
-        words = planes.read(chunk, self.bits)
-        if (words >= self.primes).any():
-            raise CiphertextInvalid("a coefficient is not below its prime")
-        return words
+    def check(self, chunks: NDArray[np.void]) -> None:
+        """Raises CiphertextInvalid for a coefficient that is not below its prime."""
+        for chunk in chunks:
+            if not planes.below(chunk, self.bits, self.seal.primes):
+                raise CiphertextInvalid("a coefficient is not below its prime")
 
     def load(self, chunk: NDArray[np.void]) -> Any:
         """A total's chunk as SEAL's ciphertext. Raises CiphertextInvalid."""
+        self.check(chunk[None])
         try:
-            return self.seal.load(self.read(chunk))
+            return self.seal.load(planes.read(chunk, self.bits))
         except (RuntimeError, ValueError) as error:  # what pybind makes of SEAL's exceptions
             raise CiphertextInvalid("SEAL refuses this ciphertext") from error
 
@@ -79,28 +78,28 @@ class Total:
         """Add the chunks of one upload, all or none. Raises CiphertextInvalid."""
         kind = self._chunks.full if self._form is Form.PUBLIC else self._chunks.seeded
         found = np.frombuffer(body, kind)
-        read = [self._chunks.read(chunk) for chunk in found]
+        self._chunks.check(found)
         if self._form is Form.SEEDED:
             self._add_seeds(found["seed"])
-        for total, words in zip(self._sum, read, strict=True):
-            total += words.reshape(total.shape)
+        for total, chunk in zip(self._sum, found, strict=True):
+            total += planes.read(chunk, self._chunks.bits).reshape(total.shape)
 
     def _add_seeds(self, seeds: NDArray[np.uint8]) -> None:
         uniforms = self._chunks.uniforms
-        expanded = (uniforms.expand(seed.tobytes()) for seed in seeds)
         if not self._seeds:
-            self._seeds = list(expanded)
+            self._seeds = [uniforms.expand(seed.tobytes()) for seed in seeds]
             return
-        for total, uniform in zip(self._seeds, expanded, strict=True):
-            uniforms.add(total, uniform)
+        for total, seed in zip(self._seeds, seeds, strict=True):
+            uniforms.add(total, seed.tobytes())
 
-    def body(self) -> bytes:
-        """The chunks of the total, every coefficient reduced modulo its prime."""
-        body = np.zeros(len(self._sum), self._chunks.full)
+    def body(self, first: int, last: int) -> bytes:
+        """The chunks of the total from `first` to before `last`, every coefficient reduced modulo its prime."""
+        added = self._sum[first:last]
+        body = np.zeros(len(added), self._chunks.full)
         words = np.empty((2, *self._sum.shape[2:]), np.uint64)
-        for index, added in enumerate(self._sum):
-            words[: len(added)] = added % self._chunks.primes
+        for index in range(len(body)):
+            words[: added.shape[1]] = added[index] % self._chunks.primes
             if self._form is Form.SEEDED:
-                words[1] = self._chunks.uniforms.words(self._seeds[index])
+                words[1] = self._chunks.uniforms.words(self._seeds[first + index])
             planes.write(words, self._chunks.bits, body[index])
         return body.tobytes()

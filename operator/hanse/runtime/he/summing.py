@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Self
 
 from hanse.runtime.he.engine import facts_of
 from hanse.runtime.he.errors import CiphertextInvalid, TooManyCiphertexts, WorkerLost
-from hanse.runtime.he.framed import check_count
+from hanse.runtime.he.framed import check_count, total_header
 from hanse.runtime.he.process import Died, Process
-from hanse.runtime.he.wire import Operation
+from hanse.runtime.he.wire import Operation, batches
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -66,7 +66,11 @@ class Summing:
             raise WorkerLost("the process that adds ciphertexts died twice") from error
 
     def _ask_total(self) -> bytes:
-        return bytes(self._process.ask(Operation.TOTAL, most=self._facts.max_total_bytes(self._count)))
+        parts = [bytes(total_header(self._facts, self._count, len(self._added)))]
+        for first, last in batches(self._facts, self._count):
+            size = (last - first) * self._facts.total_chunk_bytes
+            parts.append(bytes(self._process.ask(Operation.PART, first, last, size=size)))
+        return b"".join(parts)
 
     def reset(self) -> None:
         """Forget what was added and begin a new total in the same process. Raises WorkerLost."""

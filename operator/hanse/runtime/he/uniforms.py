@@ -23,6 +23,7 @@ class Uniforms:
         self._evaluator = sealapi.Evaluator(self._seal.context)
         self._decryptor = sealapi.Decryptor(self._seal.context, self._one())
         self._plain = sealapi.Plaintext()
+        self._next = sealapi.Ciphertext()
         held = with_header(self._seal.without_coefficients() + bytes(SEED_BYTES))
         self._scratch = Scratch()
         self._scratch.put(held)
@@ -39,9 +40,10 @@ class Uniforms:
         ciphertext.load(self._seal.context, self._scratch.patch(seed, self._seed_at))
         return ciphertext
 
-    def add(self, total: Any, other: Any) -> None:
-        """Add to `total`, in place."""
-        self._evaluator.add_inplace(total, other)
+    def add(self, total: Any, seed: bytes) -> None:
+        """Add the polynomial of a seed to `total`, in place."""
+        self._next.load(self._seal.context, self._scratch.patch(seed, self._seed_at))
+        self._evaluator.add_inplace(total, self._next)
 
     def words(self, polynomial: Any) -> Words:
         """Its coefficients, shape (primes, degree), each below its prime."""

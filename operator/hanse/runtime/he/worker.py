@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from hanse.runtime.he.engine import Facts, engine_of
-from hanse.runtime.he.wire import DONE, ERRORS, MOST_ERROR_BYTES, REPLY, REQUEST, Operation, read_exactly
+from hanse.runtime.he.wire import DONE, ERRORS, MOST_ERROR_BYTES, REPLY, REQUEST, Inbox, Operation, write_all
 
 if TYPE_CHECKING:
     from hanse.api.encryption import Scheme
@@ -32,7 +32,7 @@ class Worker:
         self._key = b""
         self._sum: Totalling | None = None
 
-    def answer(self, operation: Operation, first: int, second: int, payload: bytearray) -> bytes:
+    def answer(self, operation: Operation, first: int, second: int, payload: memoryview) -> bytes:
         """The reply to one request. Raises what `wire.ERRORS` names."""
         match operation:
             case Operation.HOLD:
@@ -43,13 +43,13 @@ class Worker:
                 return kernel.encrypt(key, np.frombuffer(payload, "<i4").astype(np.int64))
             case Operation.DECRYPT:
                 kernel, key = self._round(first)
-                return kernel.decrypt(key, memoryview(payload), second).astype("<i4").tobytes()
+                return kernel.decrypt(key, payload, second).astype("<i4").tobytes()
             case Operation.OPEN:
                 self._open(bytes(payload), first, second)
             case Operation.ADD if self._sum is not None:
-                self._sum.add(memoryview(payload))
-            case Operation.TOTAL if self._sum is not None:
-                return self._sum.total()
+                self._sum.add(payload)
+            case Operation.PART if self._sum is not None:
+                return self._sum.part(first, second)
             case _:
                 raise RuntimeError(f"{operation.name} before anything was opened")
         return b""
@@ -85,11 +85,11 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints must not become a reply
     requests = os.fdopen(0, "rb", buffering=0)
-    worker = Worker()
+    worker, inbox = Worker(), Inbox()
     while True:
         try:
-            operation, first, second, size = REQUEST.unpack(read_exactly(requests, REQUEST.size))
-            payload = read_exactly(requests, size)
+            operation, first, second, size = REQUEST.unpack(inbox.read(requests, REQUEST.size))
+            payload = inbox.read(requests, size)
         except EOFError:
             return
         status, reply = DONE, b""
@@ -97,14 +97,7 @@ def main() -> None:
             reply = worker.answer(Operation(operation), first, second, payload)
         except ERRORS as error:
             status, reply = 1 + ERRORS.index(type(error)), str(error).encode()[:MOST_ERROR_BYTES]
-        _write(replies.fileno(), REPLY.pack(status, len(reply)))
-        _write(replies.fileno(), reply)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while len(view):
-        view = view[os.write(descriptor, view) :]
+        write_all(replies.fileno(), REPLY.pack(status, len(reply)), reply)
 
 
 if __name__ == "__main__":

@@ -50,3 +50,27 @@ def test_planes_hold_every_bit(bits: int) -> None:
     chunk = np.zeros((), kind)
     planes.write(words, bits, chunk)
     np.testing.assert_array_equal(planes.read(chunk, bits), words)
+
+
+@pytest.mark.parametrize(("bits", "primes"), [(40, (1099511390209, 1099511480321)), (56, (72057594037641217,))])
+def test_a_coefficient_is_below_its_prime_or_not(bits: int, primes: tuple[int, ...]) -> None:
+    kind = planes.chunk_type(bits, (2, len(primes), 4), seeded=False)
+    rows = len(primes)
+
+    def holds(words: np.ndarray) -> bool:
+        chunk = np.zeros((), kind)
+        planes.write(words, bits, chunk)
+        return planes.below(chunk, bits, primes)
+
+    largest = np.array(primes, np.uint64)[:, None] - np.uint64(1)
+    good = np.zeros((2, rows, 4), np.uint64) + largest
+    assert holds(good)
+    assert holds(np.zeros((2, rows, 4), np.uint64))
+    for extra in (1, 2, 1 << 32, 2**bits - max(primes)):
+        bad = good.copy()
+        bad[1, rows - 1, 3] = min(primes[-1] - 1 + extra, 2**bits - 1)
+        assert not holds(bad)
+    for shift in range(0, bits, 8):  # one plane short is below, whatever the others hold
+        lower = good.copy()
+        lower[0, 0, 0] = (primes[0] - 1) & ~(1 << shift) if (primes[0] - 1) >> shift & 1 else 0
+        assert holds(lower)
