@@ -8,8 +8,8 @@ import pytest
 from flwr.app import Message
 
 from hanse.api.conditions import Reason
-from hanse.runtime.flower.rounds_fleet import EVALUATE, INITIAL, TRAIN, Question
-from hanse.runtime.flower.server_app import GridFleet
+from hanse.runtime.flower.rounds_fleet import EVALUATE, INITIAL, TRAIN, Answer, Question
+from hanse.runtime.flower.server_app import GridFleet, to_records
 from tests.contract.runtime.gate.pod import Driver
 from tests.contract.runtime.server.rig import Rig, superlink, wait_for
 
@@ -91,6 +91,24 @@ def test_arrays_of_many_objects_arrive_whole(fleet: GridFleet) -> None:
         assert answer.arrays is not None
         assert answer.arrays["w"].shape == (3_000_000,)
         assert np.unique(answer.arrays["w"]).tolist() == [np.float32(index + 1.375) * np.float32(0.3)]
+
+
+def test_each_may_be_asked_something_else_at_once_and_is_seen_when_it_answers(fleet: GridFleet) -> None:
+    seen: dict[int, Answer] = {}
+    large = Question(EVALUATE, 5, {"w": np.zeros(2_000_000, np.float32)}, {"config": {"server-round": 5}})
+    answers = fleet.ask_each({0: _train(5), 1: large, 2: large}, 60, seen.__setitem__)
+    assert answers[0].arrays is not None
+    assert answers[1].arrays is None
+    assert answers[1].metrics["loss"] == pytest.approx((2 + 0.625) ** 2)
+    assert answers[2].failure == Reason.NOT_CONNECTED
+    assert seen == {0: answers[0], 1: answers[1]}
+
+
+def test_arrays_travel_in_the_record_that_the_question_names() -> None:
+    question = Question("query.he_apply", 1, {"sum": np.zeros(3, np.uint8)}, {"he": {"text": "{}"}}, "sum")
+    records = to_records(question)
+    assert list(records.array_records) == ["sum"]
+    assert list(records.array_records["sum"]) == ["sum"]
 
 
 def test_who_stays_silent_has_a_round_timeout(fleet: GridFleet, rig: Rig) -> None:

@@ -1,0 +1,67 @@
+"""kill -9 of the aggregator and of the key maker's gate in an encrypted `hanse run`: the model is the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from tests.contract.cli.test_encrypted_run import manifests
+from tests.contract.cli.test_local_run import left_behind, start, until
+
+ROUNDS = 5
+pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="run-") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        yield tmp_path
+    assert left_behind(tmp_path) == []
+
+
+def kill(*words: str) -> None:
+    """kill -9 of the one process of this run whose command line has all the words; roots are short links in TMPDIR."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if all(word in text for word in (os.environ["TMPDIR"], *words)):
+            found.append(int(file.parent.name))
+    # Worker processes have the same command line as the gate that they were forked from, and later numbers.
+    os.kill(min(found), signal.SIGKILL)
+
+
+def finish(process: subprocess.Popen[str], seen: str = "") -> str:
+    text, _ = process.communicate()
+    assert process.returncode == 0, seen + text
+    return seen + text
+
+
+def test_killed_aggregator_and_key_maker_change_nothing(workspace: Path) -> None:
+    process = start(*manifests(workspace, rounds=ROUNDS, quorum=3))
+    seen = until(process, f"round 1/{ROUNDS}")
+    kill("hanse.runtime.flower.aggregator")
+    seen += until(process, f"round 2/{ROUNDS}")
+    kill("hanse.runtime.gate", "/g0 ")  # the first participant makes the key
+    text = finish(process, seen)
+    assert "resumed from the checkpoint (1)" in text
+    assert "bank-a/gate ended with 137" in text
+    for number in range(1, ROUNDS + 1):
+        assert f"round {number}/{ROUNDS}  3 updates" in text
+    disturbed = load_file(workspace / "out" / "model.safetensors")
+    again = workspace / "again"
+    again.mkdir()
+    finish(start(*manifests(again, rounds=ROUNDS, quorum=3)))
+    undisturbed = load_file(again / "out" / "model.safetensors")
+    assert {name: array.tobytes() for name, array in disturbed.items()} == {
+        name: array.tobytes() for name, array in undisturbed.items()
+    }
