@@ -132,6 +132,7 @@ KINDS: Final = (
             # Its status would say False of a client that is done, too.
             Column("State", '.status.conditions[?(@.type=="ClientReady")].reason', "One word: what its client does."),
             Column("Contributed", ".status.roundsContributed", "Rounds that hold an update.", type="integer"),
+            Column("Encryption", ".spec.plan.encryption.scheme", "Scheme under which updates leave.", wide=True),
             Column("Failure", ".status.failure.reason", "Why its last container failed.", wide=True),
             _AGE,
         ),

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from hanse.api import names
+from hanse.api.job import JobPrivacy
 from hanse.api.progress import EncryptionProgress, ParticipantProgress, Progress
 from hanse.api.runconfig import ClientConfig, RunConfig
 from hanse.controller import kinds
+from hanse.dp.worst import worst_epsilons
 from hanse.pki.identity import new_identity
-from tests.unit.controller import world
+from tests.unit.controller import owners, world
+from tests.unit.controller.owners import PrivateRig
 from tests.unit.controller.rig import Rig
 
 BANKS = ("bank-a", "bank-b", "bank-c")
@@ -197,3 +200,27 @@ def test_a_termination_message_has_room_for_the_fingerprint_of_a_thousand_holder
     left = Progress.model_validate_json(whole.to_termination_message())
     assert left.encryption == told.model_copy(update={"holders": []})
     assert left.reason == "KeyLost"
+
+
+async def test_each_adversary_has_a_figure_of_its_own() -> None:
+    """The budget is charged against the one that its owner's policy names; the job's column is against outsiders."""
+    rig = PrivateRig()
+    rig.owners()
+    asked = owners.job(mechanism="Distributed")
+    asked["spec"]["privacy"]["encryption"] = {}
+    rig.door.put(asked)
+    for _ in range(6):
+        await rig.advance(0.5)
+    assert rig.accepted()[0] == "True", rig.accepted()
+    worst = worst_epsilons(JobPrivacy.model_validate(rig.status["privacy"]).plan or pytest.fail("no plan"))
+    assert worst["ServerAndOne"] > worst["Outsiders"] == 3.0
+    reserved = rig.budget().reserved
+    assert reserved is not None
+    assert float(reserved.epsilon) == pytest.approx(worst["ServerAndOne"], abs=2e-3)
+    rig.pay("bank-b", "credit", *(f"Train-{number}-1" for number in range(1, 6)))
+    for _ in range(8):
+        await rig.advance(5)
+    told = {each["adversary"]: float(each["spent"]) for each in rig.status["privacy"]["epsilon"]}
+    assert told == pytest.approx(worst, abs=2e-3)
+    assert told["OneParticipant"] == told["ServerAndOne"] > told["Outsiders"] == told["CollusionThreshold"]
+    assert rig.status["summary"]["epsilon"] == "3.0/3.0"
