@@ -11,7 +11,7 @@ settings were chosen by cross-validation over the banks' own records.
 Metrics made of rows: `he_delta`, the largest difference that encryption alone made for any seed;
 `distributed_gain_eps1`, the mean of distributed minus local at epsilon 1, the example's settings for both; with `_same`
 the settings that were best for distributed noise, for both; with `_tuned` those that were best for each; with
-`_24_owners` the same where as many records lie with 24 owners instead of three.
+`_24_owners` the same where as many records lie with 24 owners instead of three; `_stderr` is each one's standard error.
 """
 
 import argparse
@@ -32,6 +32,9 @@ from hanse.runtime.noise import ReleaseNoise
 SILO_ROUNDS: Final = 10
 MILLION: Final = 1_000_000
 OWNERS: Final = 24
+#: Rows of whose small differences a metric is made have so many times the seeds.
+MORE: Final = 3
+PRECISE: Final = ("local_eps1", "dist_eps1", "dist_eps1_tuned", "local_eps1_same", "local_eps1_tuned")
 
 Row = tuple[str, Callable[[int], list[Outcome]]]
 
@@ -107,12 +110,20 @@ def derived(areas: dict[str, list[float]]) -> dict[str, float]:
     pairs = {"": "", "_same": "_tuned", "_tuned": "_tuned", f"_{OWNERS}_owners": f"_{OWNERS}_owners"}
     for suffix, with_shares in pairs.items():
         dist, local = areas.get(f"dist_eps1{with_shares}"), areas.get(f"local_eps1{suffix}")
-        if dist is not None and local is not None:
-            made[f"distributed_gain_eps1{suffix}"] = float(np.mean(np.subtract(dist, local)))
-    # Rounded towards the worse: no bar is met by rounding.
-    return {
-        k: round(np.ceil(v * 1e6) / 1e6 if k == "he_delta" else np.floor(v * 1e4) / 1e4, 6) for k, v in made.items()
-    }
+        if dist is None or local is None:
+            continue
+        made[f"distributed_gain_eps1{suffix}"] = float(np.mean(dist) - np.mean(local))
+        if min(len(dist), len(local)) > 1:
+            variances = [float(np.var(found, ddof=1)) / len(found) for found in (dist, local)]
+            made[f"distributed_gain_eps1{suffix}_stderr"] = sum(variances) ** 0.5
+    return {name: _worse(name, value) for name, value in made.items()}
+
+
+def _worse(name: str, value: float) -> float:
+    """Rounded towards the worse: no bar is met by rounding."""
+    if name == "he_delta" or name.endswith("_stderr"):
+        return float(np.ceil(value * 1e6) / 1e6)
+    return float(np.floor(value * 1e4) / 1e4)
 
 
 def main() -> int:
@@ -126,13 +137,13 @@ def main() -> int:
     for name, outcomes in rows(load()):
         if options.only and name not in options.only:
             continue
-        runs = [outcomes(seed) for seed in range(options.seeds)]
+        runs = [outcomes(seed) for seed in range(options.seeds * (MORE if name in PRECISE else 1))]
         areas[name] = [float(np.mean([o.auc for o in run])) for run in runs]
         cost, alone = (max(getattr(o, of) for run in runs for o in run) for of in ("epsilon", "alone"))
         shown = [f"{o.shown:.3f}" for run in runs for o in run if o.shown is not None]
-        each = ", ".join(f"{area:.4f}" for area in areas[name])
+        each = ", ".join(f"{area:.4f}" for area in areas[name][:4])
         mean = float(np.mean(areas[name]))
-        print(f"{name:22} {mean:7.4f}  ({each}) {cost:9.4f} {alone:9.4f}  {' '.join(shown)}", flush=True)
+        print(f"{name:22} {mean:7.4f}  ({each}) {cost:9.4f} {alone:9.4f}  {' '.join(shown[:12])}", flush=True)
     metrics = {f"auc_{name}": round(float(np.mean(found)), 4) for name, found in areas.items()}
     metrics |= {**derived(areas), "noise_seconds_per_million": round(noise_seconds(), 4)}
     print(json.dumps({"name": "privacy", "metrics": metrics}))

@@ -66,12 +66,9 @@ def test_each_adversary_has_its_figure(tmp_path: Path) -> None:
     assert any("mechanism Distributed, sums of 4 or more shares" in line for line in lines)
     said = [line.split() for line in lines if line.startswith("epsilon")]
     exact = epsilons(made, made.slots())
-    assert [(words[1], float(words[2].rstrip(":"))) for words in said[:4]] == [
-        ("Released", pytest.approx(exact["ServerAndOne"], rel=1e-3)),
-        ("Reserved", pytest.approx(exact["ServerAndOne"], rel=1e-3)),
-        ("Released", pytest.approx(exact["Outsiders"], rel=1e-3)),
-        ("Reserved", pytest.approx(exact["Outsiders"], rel=1e-3)),
-    ]
+    assert [words[1] for words in said[:4]] == ["Released", "Reserved"] * 2
+    figures = [float(words[2].rstrip(":")) for words in said[:4]]
+    assert figures == pytest.approx([exact["ServerAndOne"]] * 2 + [exact["Outsiders"]] * 2, rel=1e-3)
     assert exact["ServerAndOne"] > 2 * exact["Outsiders"]
     pld = [float(words[2].rstrip(":")) for words in said[4:]]
     assert len(pld) == 2
