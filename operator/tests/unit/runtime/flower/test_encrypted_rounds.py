@@ -185,6 +185,24 @@ def test_with_all_needed_a_replaced_gate_is_restored_within_the_round(make: Make
     assert s.contributed == [3, 3, 3]
 
 
+def test_a_gate_that_lost_its_models_and_kept_the_key_is_restored(make: Make) -> None:
+    s = make(rounds=3)
+    lost: list[int] = []
+
+    def before(question: Question, index: int) -> Answer | None:
+        if question.kind == messages.TRAIN and question.number == 3 and index == 1 and not lost:
+            lost.append(index)
+            s.kill(1)
+            for path in s.fleet.gates[1].paths.state.rglob("shared-model*"):
+                path.unlink()
+        return None
+
+    s.fleet.before = before
+    s.run()
+    assert s.contributed == [3, 3, 3]
+    assert len(s.fleet.rounds(messages.RESTORE)) == 1
+
+
 def test_a_gate_that_needs_the_state_gets_it_sealed_anew(make: Make) -> None:
     """Sealed every five rounds only: without it the third gate could never take part again."""
     s = make(rounds=4, checkpoint_every_rounds=5)
@@ -297,7 +315,8 @@ def changed(answer: Answer, change: Any) -> Answer:
 
 
 def other_bytes(array: Any) -> Any:
-    array[-1] ^= 1
+    """Another number in the last word: still a ciphertext, but not the one that was signed."""
+    array[-8] ^= 1
     return array
 
 
