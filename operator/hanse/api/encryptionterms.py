@@ -1,6 +1,6 @@
 """An owner's terms about encryption, the size of a sum and the model's way: a part of `hanse.api.terms`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hanse.api.conditions import Reason
@@ -70,3 +70,20 @@ def data_objections(wanted: EncryptionAsk, where: str, dataset: Dataset) -> Iter
             f"{where} lists no features: with encryption the gates make the first model without data",
             "its owner sets schema.features",
         )
+
+
+def signer_objections(signers: Mapping[str, str]) -> Iterator[Objection]:
+    """Participants of an encrypted job that sign with one key. `signers`: what stands for the key, by participant.
+
+    Who votes twice makes collusionThreshold a promise that does not hold.
+    """
+    known: dict[str, str] = {}
+    for name, key in signers.items():
+        first = known.setdefault(key, name)
+        if first != name:
+            yield Objection(
+                Reason.DUPLICATE_PARTICIPANT,
+                f"participants {first} and {name} are of one owner and sign with one identity, but in an encrypted job "
+                "each counts as one who does not collude",
+                "keep one of them, or have the other take part from a namespace of its own",
+            )

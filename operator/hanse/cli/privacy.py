@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
 from hanse.api.encryption import least_votes
+from hanse.api.encryptionterms import signer_objections
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import Dataset, ParticipantSpec
 from hanse.api.privacy import ACCOUNTANT, PrivacyPlan
@@ -57,6 +58,10 @@ def findings(spec: FederatedJobSpec, owners: Owners, budgets: Budgets) -> Iterat
         for each in objections(ask, f"{ref.namespace}/{ref.name}", owner, dataset, budget):
             where: Location = ("spec", "participants", index, "participantRef")
             yield Finding(where, each.message, _sentence(each.next_step), each.reason)
+    if spec.encryption is not None:
+        # An owner has one identity in its namespace, and beside its ledgers here.
+        for each in signer_objections({m.name: m.participant_ref.namespace for m in spec.participants}):
+            yield Finding(("spec", "participants"), each.message, _sentence(each.next_step), each.reason)
     if compares_schemas(spec):
         schemas = {name: dataset.schema_ for name, dataset in used.items() if dataset.schema_ is not None}
         for each in schema_objections(schemas):

@@ -41,6 +41,7 @@ def _refusals(observed: ObservedJob, spec: FederatedJobSpec) -> Iterator[Refusal
     for member in spec.participants:
         yield from _participant(observed, spec, member)
     yield from (Refusal(*problem) for problem in acceptance_privacy.of_all(observed, spec))
+    yield from (Refusal(*problem) for problem in acceptance_encryption.of_all(observed, spec))
     claim = spec.output.claim_name
     if claim is not None and observed.claims.get((observed.meta.namespace, claim)) is False:
         yield Refusal(

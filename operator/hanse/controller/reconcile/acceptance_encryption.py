@@ -7,6 +7,7 @@ Called by `acceptance` for each participant, and by `acceptance_privacy` for the
 from collections.abc import Iterator
 
 from hanse.api.conditions import Reason
+from hanse.api.encryptionterms import signer_objections
 from hanse.api.job import FederatedJobSpec, JobParticipant
 from hanse.controller.reconcile.model import Lookup, ObservedJob
 
@@ -36,6 +37,13 @@ def of_participant(
             f"{where}: no PersistentVolumeClaim {models.claim_name!r} (spec.models) in namespace "
             f"{reference.namespace}: create it there",
         )
+
+
+def of_all(observed: ObservedJob, spec: FederatedJobSpec) -> Iterator[Problem]:
+    """What the owners are together."""
+    if spec.encryption is not None:
+        for objection in signer_objections(identities(observed, spec)):
+            yield objection.reason, str(objection)
 
 
 def identities(observed: ObservedJob, spec: FederatedJobSpec) -> dict[str, str]:

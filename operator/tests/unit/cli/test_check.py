@@ -143,3 +143,14 @@ def test_the_owners_terms_about_encryption(
         checked(write(tmp_path / "m.yaml", asked, models, owner))
     (problem,) = error.value.problems
     assert reason in problem.message
+
+
+def test_an_owner_counts_once_among_those_who_vote(tmp_path: Path) -> None:
+    asked = encrypted()
+    asked["spec"]["participants"][1]["participantRef"] = {"namespace": "bank-a", "name": "branch"}
+    branch = participant("a")
+    branch["metadata"]["name"] = "branch"
+    with pytest.raises(ManifestError) as error:
+        checked(write(tmp_path / "m.yaml", asked, participant("a"), branch))
+    (problem,) = error.value.problems
+    assert "DuplicateParticipant" in problem.message

@@ -93,6 +93,10 @@ def no_identity(asked: Encrypted) -> None:
     del asked.identities["bank-b"]
 
 
+def one_owner(asked: Encrypted) -> None:
+    asked.identities["bank-b"] = asked.identities["bank-a"]
+
+
 def no_records(asked: Encrypted) -> None:
     del asked.dataset()["records"]
 
@@ -129,6 +133,7 @@ def counts_one(asked: Encrypted) -> None:
         (no_volume, "ModelsNotDeclared", "bank-b/bank-b", "spec.models.claimName"),
         (no_claim, "VolumeNotReady", "'models'", "create it"),
         (no_identity, "IdentityNotReady", "status.identity", "hanse identity create"),
+        (one_owner, "DuplicateParticipant", "bank-a and bank-b", "a namespace of its own"),
         (no_records, "RecordsNotDeclared", "bank-b/bank-b", "aggregation.weights to Equal"),
         (no_features, "RangesNotDeclared", "lists no features", "schema.features"),
         (other_features, "FeatureMismatch", "bank-a and bank-b", "schema.features (in order)"),
