@@ -10,6 +10,7 @@ from hanse.api.job import FederatedJobSpec
 from hanse.api.participation import JobRef
 from hanse.api.privacy import PrivacyPlan
 from hanse.api.runconfig import ClientConfig, ClientDataset
+from hanse.runtime.he import facts_of
 
 UID = "00000000-0000-4000-8000-000000000001"
 BANKS = ("bank-a", "bank-b", "bank-c")
@@ -170,3 +171,7 @@ def test_more_clients_than_an_engine_adds() -> None:
     with pytest.raises(ValueError, match="CKKS adds up at most 64"):
         job(participants=many, privacy=ckks)
     assert MOST_CLIENTS["BFV"] == 1024  # as many as the API takes
+
+
+def test_the_bounds_are_those_of_the_engines() -> None:
+    assert {scheme: facts_of(scheme).most_clients for scheme in MOST_CLIENTS} == MOST_CLIENTS
