@@ -189,12 +189,18 @@ def _fine_points(entries: Vector, scale: float, grid: PrivateGrid, member: int) 
     # In real units first: dividing an entry near the largest float by the step would overflow.
     ball, box = grid.balls[member], grid.bounds[member]
     clip = factor(entries, ball * grid.step / scale)
-    scaled = np.clip(entries * clip * (scale / grid.step), -box, box)
-    return np.rint(scaled * 2.0**grid.fine), clip
+    points = entries * clip
+    # In place from here on: a model's vectors are large.
+    points *= scale / grid.step
+    np.clip(points, -box, box, out=points)
+    points *= 2.0**grid.fine
+    return np.rint(points, out=points), clip
 
 
 def _noised(fine: Vector, grid: PrivateGrid, noise: ReleaseNoise) -> Points:
     """With this gate's share of the noise, rounded to the grid that is sent: half a step up, then the floor."""
-    noised = fine.astype(np.int64) + noise.draw(grid.fine_sigma, len(fine))
-    half = (1 << grid.fine) >> 1
-    return (noised + half) >> grid.fine
+    noised = noise.draw(grid.fine_sigma, len(fine))
+    noised += fine.astype(np.int64)
+    noised += (1 << grid.fine) >> 1
+    noised >>= grid.fine
+    return noised
