@@ -69,7 +69,7 @@ class Bfv:
         plain, full = sealapi.Plaintext(), sealapi.Ciphertext()
         for index in range(len(body)):
             words = lanes.pack(points[index * slots : (index + 1) * slots], degree)
-            words[words < 0] += self._prime
+            words += (words >> 63) & self._prime  # modulo t, where negative
             self._encoder.encode(words.tolist(), plain)
             if public:
                 encryptor.encrypt(plain, full)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from hanse.api.encryption import Scheme
 
-_T = TypeVar("_T")
 #: A second process pays for its start from here on.
 _LEAST_CHUNKS: Final = 16
 
@@ -67,7 +66,7 @@ class Cipher:
                 yield _Request(Operation.ENCRYPT, round, len(part), part.tobytes(), size)
 
         header = Header(self._scheme, Form.SEEDED, 1, len(points))
-        return b"".join([bytes(header), *self._ask(requests, len(points), bytes)])
+        return b"".join([bytes(header), *self._ask(requests, len(points))])
 
     def decrypt(self, round: int, total: bytes, count: int) -> Points:
         """As `Engine.decrypt` under the round's key.
@@ -83,7 +82,13 @@ class Cipher:
                 points = min(count, last * slots) - first * slots
                 yield _Request(Operation.DECRYPT, round, points, body[first * chunk : last * chunk], 4 * points)
 
-        return np.concatenate(self._ask(requests, count, _wide))
+        decrypted = np.empty(count, np.int64)
+        at = 0
+        for part in self._ask(requests, count):
+            points = np.frombuffer(part, "<i4")
+            decrypted[at : at + len(points)] = points
+            at += len(points)
+        return decrypted
 
     def close(self) -> None:
         """End the workers."""
@@ -94,35 +99,33 @@ class Cipher:
 
     # --- processes ---
 
-    def _ask(
-        self, requests: Callable[[], Iterator[_Request]], count: int, take: Callable[[memoryview], _T]
-    ) -> list[_T]:
+    def _ask(self, requests: Callable[[], Iterator[_Request]], count: int) -> list[bytes]:
         """The replies in order; once more from the beginning when a process is lost."""
         chunks = self._facts.chunks(count)
         number = 1 if self._scheme == "None" else max(1, min(self._most, chunks // _LEAST_CHUNKS))
         with self._lock:
             try:
-                return self._ask_all(requests(), number, take)
+                return self._ask_all(requests(), number)
             except Died:
                 self._forget()
             try:
-                return self._ask_all(requests(), number, take)
+                return self._ask_all(requests(), number)
             except Died as error:
                 self._forget()
                 raise WorkerLost("a process that encrypts died twice") from error
 
-    def _ask_all(self, requests: Iterator[_Request], number: int, take: Callable[[memoryview], _T]) -> list[_T]:
+    def _ask_all(self, requests: Iterator[_Request], number: int) -> list[bytes]:
         while len(self._processes) < number:
             self._processes.append(self._start())
         waiting: deque[tuple[Process, _Request]] = deque()
         for process, request in zip(self._processes[:number], requests, strict=False):
             waiting.append((process, _send(process, request)))
-        replies: list[_T] = []
+        replies: list[bytes] = []
         failure: HeError | None = None
         while waiting:  # to the end, or the next call would get an old reply
             process, request = waiting.popleft()
             try:
-                replies.append(take(process.receive(request.size)))
+                replies.append(bytes(process.receive(request.size)))
             except HeError as error:
                 failure = failure or error
             if failure is None and (following := next(requests, None)) is not None:
@@ -155,7 +158,3 @@ class Cipher:
 def _send(process: Process, request: _Request) -> _Request:
     process.send(request.operation, request.round, request.points, request.payload)
     return request
-
-
-def _wide(points: memoryview) -> Points:
-    return np.frombuffer(points, "<i4").astype(np.int64)

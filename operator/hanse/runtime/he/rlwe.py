@@ -55,8 +55,10 @@ class Chunks:
                 raise CiphertextInvalid("a coefficient is not below its prime")
 
     def load(self, chunk: NDArray[np.void]) -> Any:
-        """A total's chunk as SEAL's ciphertext. Raises CiphertextInvalid."""
-        self.check(chunk[None])
+        """A total's chunk as SEAL's ciphertext, valid until the next. Raises CiphertextInvalid.
+
+        SEAL compares every coefficient with its prime when it loads them.
+        """
         try:
             return self.seal.load(planes.read(chunk, self.bits))
         except (RuntimeError, ValueError) as error:  # what pybind makes of SEAL's exceptions

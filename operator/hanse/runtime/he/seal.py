@@ -2,8 +2,8 @@
 
 Called by the kernels, `rlwe.py` and `uniforms.py`. sealapi reads and writes files only, always compressed with zstd
 when it writes. So an object goes through a file in memory, and what SEAL wrote is unpacked here. Of what strangers
-wrote SEAL sees the 64 bytes of a seed (`uniforms.py`, when adding) and coefficients that were checked (`Seal.load`,
-when decrypting); zstd sees nothing.
+wrote SEAL sees the 64 bytes of a seed (`uniforms.py`, when adding) and numbers of 40 or 56 bits (`Seal.load`, when
+decrypting); zstd sees nothing.
 """
 
 import os
@@ -93,6 +93,7 @@ class Seal:
         self.degree = parameters.degree
         self._scratch = Scratch()
         self._zstd = zstandard.ZstdDecompressor()
+        self._loaded = sealapi.Ciphertext()
 
     def _primes(self) -> tuple[int, ...]:
         found = self.context.first_context_data().parms().coeff_modulus()
@@ -132,8 +133,11 @@ class Seal:
         return self._array(raw[_PREFIX:], 2)
 
     def load(self, words: Words) -> Any:
-        """A ciphertext of coefficients of shape (2, primes, degree), each below its prime. Raises ValueError."""
-        return self.loaded(sealapi.Ciphertext(), self._templates[0] + words.tobytes())
+        """A ciphertext of coefficients of shape (2, primes, degree), valid until the next.
+
+        Raises ValueError and RuntimeError for a coefficient that is not below its prime.
+        """
+        return self.loaded(self._loaded, self._templates[0] + words.tobytes())
 
     def without_coefficients(self) -> bytes:
         """A seeded ciphertext (0, a), but for the 64 bytes of its seed at the end."""
