@@ -256,6 +256,7 @@ def signed(job: Job, name: str, ciphertext: bytes) -> Contribution:
         scale=mine.scale,
         digest=digest_of(ciphertext),
         base=mine.base,
+        asked=mine.asked,
     )
 
 

@@ -151,6 +151,9 @@ def check_contributions(
         if one.epoch != contributions[0].epoch:
             why = f"updates of {contributions[0].participant} and {one.participant} are of two epochs"
             raise Refused(ReplyCode.KEY_REFUSED, why)
+        if one.asked != contributions[0].asked:
+            why = f"the server told {contributions[0].participant} and {one.participant} different things to train with"
+            raise Refused(ReplyCode.SUM_REFUSED, why)
         if (other := owner.setdefault(one.digest, one.participant)) != one.participant:
             raise Refused(ReplyCode.SUM_REFUSED, f"{other} and {one.participant} send the same ciphertext")
     if len(contributions) < roster.plan.quorum:

@@ -121,7 +121,7 @@ class Signer:
         return self._sign(Confirmation, participant=self.participant, epoch=epoch, fingerprint=fingerprint)
 
     def contribution(
-        self, *, epoch: int, fingerprint: str, round: int, attempt: int, scale: str, digest: str, base: str
+        self, *, epoch: int, fingerprint: str, round: int, attempt: int, scale: str, digest: str, base: str, asked: str
     ) -> Contribution:
         """One encrypted update."""
         fields = {"epoch": epoch, "round": round, "attempt": attempt}
@@ -132,6 +132,7 @@ class Signer:
             scale=scale,
             digest=digest,
             base=base,
+            asked=asked,
             **fields,
         )
 

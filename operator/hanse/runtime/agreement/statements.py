@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -154,7 +155,12 @@ class Confirmation(_ByParticipant):
 
 
 class Contribution(_ByParticipant):
-    """One encrypted update. `scale` is the roster's factor, `digest` the ciphertext's, `base` the model's it is of."""
+    """One encrypted update. `scale` is the roster's factor, `digest` the ciphertext's, `base` the model's it is of.
+
+    `asked` is `asked_digest` of what the app was told beside the model: a server that tells each something else (a
+    learning rate of 0, statistics that blot out the features) would make a sum of one update and many zeros (model
+    inconsistency: Pasquini, Francati, Ateniese, CCS 2022).
+    """
 
     KIND = "contribution"
 
@@ -165,6 +171,7 @@ class Contribution(_ByParticipant):
     scale: PositiveDecimal
     digest: Digest
     base: Digest
+    asked: Digest
 
 
 class Vote(_ByParticipant):
@@ -207,6 +214,14 @@ class Release(_ByParticipant):
     round: Round
     model: Digest
     to: ModelRelease
+
+
+def asked_digest(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """`sha256:…` of the config records that an app gets with the model. Raises ValueError for what JSON has not."""
+    try:
+        return digest_of(signed_bytes("asked", {name: dict(values) for name, values in configs.items()}))
+    except TypeError as error:
+        raise ValueError("the message's config holds what is neither number, text nor list") from error
 
 
 def list_digest(contributions: list[Contribution]) -> str:

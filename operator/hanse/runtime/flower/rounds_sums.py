@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hanse.api.conditions import Reason
+from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import checks, messages
 from hanse.runtime.agreement.messages import TrainReply
 from hanse.runtime.agreement.statements import Contribution, digest_of
@@ -16,6 +17,7 @@ from hanse.runtime.flower.rounds_fleet import Answer
 from hanse.runtime.flower.rounds_relay import Relay, bytes_of, signed_by
 from hanse.runtime.flower.rounds_updates import metric_refusal
 from hanse.runtime.he import CiphertextInvalid, TooManyCiphertexts
+from hanse.runtime.refused import Refused
 
 
 class Adder(Protocol):
@@ -36,6 +38,8 @@ class RoundSum:
     fingerprint: str
     #: Digest of the model that they must start from.
     base: str
+    #: Digest of what their apps are told beside it.
+    asked: str
     #: The list that was decided before this server started; nothing else is taken then.
     decided: Pending | None = None
     contributions: dict[int, Contribution] = field(default_factory=dict)
@@ -92,6 +96,8 @@ class RoundSum:
         checks.check_contribution(
             one, roster=self.relay.roster, round=self.number, fingerprint=self.fingerprint, base=self.base
         )
+        if one.asked != self.asked:
+            raise Refused(ReplyCode.SUM_REFUSED, f"{name} says that it was asked something else")
 
     def _wanted(self, one: Contribution) -> bool:
         if self.decided is not None:

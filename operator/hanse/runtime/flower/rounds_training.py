@@ -13,6 +13,7 @@ from hanse.api.exitcodes import ExitCode
 from hanse.runtime.aggregation import Strategy
 from hanse.runtime.agreement import messages
 from hanse.runtime.agreement.messages import TrainRequest
+from hanse.runtime.agreement.statements import asked_digest
 from hanse.runtime.flower.rounds_encrypted_state import EncryptedState, Pending
 from hanse.runtime.flower.rounds_fleet import Config, RunFailedError
 from hanse.runtime.flower.rounds_keys import Keys
@@ -51,7 +52,7 @@ class Training:
 
     def collect(self, number: int, seed: int) -> RoundSum:
         """The updates of a round: a quorum, or those of the decided list. Raises RoundVoid and RunFailedError."""
-        updates = self._begin(number)
+        updates = self._begin(number, seed)
         started = self.relay.clock.monotonic()
         hopeless = 0
         while True:
@@ -77,26 +78,29 @@ class Training:
             self.state.saved.pending = Pending(round=updates.number, contributions=updates.listed)
             self.state.save()
 
-    def _begin(self, number: int) -> RoundSum:
+    def _configs(self, number: int, seed: int) -> dict[str, Config]:
+        """What the apps are told: all of them the same, and the same again when the round is repeated."""
+        config: Config = {"server-round": number, "round-seed": seed} | self.strategy.train_config()
+        return {"config": config, **standard(self.state.saved.statistics)}
+
+    def _begin(self, number: int, seed: int) -> RoundSum:
         saved = self.state.saved
         if self._summing is None:
             self._summing = Summing(self.relay.plan.scheme, saved.points, len(self.relay.roster))
         else:
             self._summing.reset()
         decided = saved.pending if saved.pending is not None and saved.pending.round == number else None
-        return RoundSum(self.relay, self._summing, number, "", self.state.model, decided)
+        asked = asked_digest(self._configs(number, seed))
+        return RoundSum(self.relay, self._summing, number, "", self.state.model, asked, decided)
 
     def _ask(self, updates: RoundSum, number: int, seed: int) -> list[int]:
         """Ask who is present and has given no update yet; who is present."""
         gathering, decided = self.relay.gathering, updates.decided
         # A private job's late participants are not asked for statistics: each answer would cost them.
         present = gathering.present(None if self.relay.config.privacy is not None else self.state.saved.statistics)
-        updates.fingerprint = self.keys.fingerprint
-        config: Config = {"server-round": number, "round-seed": seed} | self.strategy.train_config()
+        updates.fingerprint = self.keys.handout.fingerprint
         request = TrainRequest(commit=self.state.saved.commit, attempt=_ATTEMPT)
-        asked = question(
-            messages.TRAIN, number, request, configs={"config": config, **standard(self.state.saved.statistics)}
-        )
+        asked = question(messages.TRAIN, number, request, configs=self._configs(number, seed))
         wanted = gathering.everyone if decided is None else self.relay.indices(decided.names)
         to = [i for i in present if i in wanted and i not in updates.contributions]
         for index, answer in self.relay.ask(dict.fromkeys(to, asked), updates.seen).items():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hanse.api.privacy import PrivacyPlan, ReleaseKind
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import messages
-from hanse.runtime.agreement.statements import Contribution
+from hanse.runtime.agreement.statements import Contribution, asked_digest
 from hanse.runtime.codec import Layout
 from hanse.runtime.gate.certify import Certifier
 from hanse.runtime.gate.checks import Planned, check_reply
@@ -119,7 +119,7 @@ class EncryptedFilter:
         _, kind, number, digest = question
         with refusing():
             if kind is ReleaseKind.TRAIN:
-                return self._after_train(number, reply)
+                return self._after_train(number, digest, reply)
             account = self._parts.account
             if account is None:
                 check_reply(asked.kind, asked.content, reply, ENCRYPTED)
@@ -169,21 +169,22 @@ class EncryptedFilter:
         number = asked.round
         parts.rounds.check(number)
         parts.key.cipher()
-        again = parts.rounds.again(number)
+        told = asked_digest({name: record.values for name, record in self._told(asked).items()})
+        again = parts.rounds.again(number, told)
         if again is not None:
             log.info("the update of round %d leaves again", number)
             return Ready(self._contributed(*again))
         if (statistics := asked.content.get("statistics")) is not None and statistics.kind is RecordKind.CONFIG:
             parts.leaving.note(statistics.values)
         parts.questions.ask(ReleaseKind.TRAIN, number)
-        self._open = (asked.kind, ReleaseKind.TRAIN, number, "")
-        return self._with_model()
+        self._open = (asked.kind, ReleaseKind.TRAIN, number, told)
+        return self._with_model(asked)
 
     def _before_evaluate(self, asked: Asked) -> Forward | Ready:
         parts, request = self._parts, self._parts.answers.read(messages.EvaluateRequest, asked.content)
         parts.held.absorb(request.commit)
         digest = parts.held.model.digests.model
-        return self._ask(asked.kind, ReleaseKind.EVALUATE, asked.round, digest, self._with_model())
+        return self._ask(asked.kind, ReleaseKind.EVALUATE, asked.round, digest, self._with_model(asked))
 
     def _ask(self, name: str, kind: ReleaseKind, number: int, digest: str, forward: Forward) -> Forward | Ready:
         """Counts that were paid for leave again; else the app is asked."""
@@ -197,21 +198,26 @@ class EncryptedFilter:
         self._open = (name, kind, number, digest)
         return forward
 
-    def _with_model(self) -> Forward:
-        """The committed model for the trainer, with the owner's own layers; never what the server sends."""
+    @staticmethod
+    def _told(asked: Asked) -> Content:
+        """What the app hears of the server's: configs. All who are in one sum must have heard the same."""
+        return {n: r for n, r in asked.content.items() if r.kind is RecordKind.CONFIG and n != messages.RECORD}
+
+    def _with_model(self, asked: Asked) -> Forward:
+        """The committed model for the trainer, with the owner's own layers; no array that the server sends."""
         model = {name: view_of(array) for name, array in self._parts.held.model.arrays.items()}
         own = {name: array for name, array in self._parts.layers.arrays().items() if name in model}
         record = RecordView(RecordKind.ARRAYS, arrays={**model, **own})
-        return Forward(records={ARRAYS: record}, without=frozenset({messages.RECORD}))
+        return Forward(records={ARRAYS: record}, without=frozenset(asked.content.keys() - self._told(asked).keys()))
 
-    def _after_train(self, number: int, reply: Content) -> Content:
+    def _after_train(self, number: int, told: str, reply: Content) -> Content:
         parts, account = self._parts, self._parts.account
         check_reply(TRAIN, {}, reply, ENCRYPTED if account is None else PRIVATE, self._planned())
         record = reply[ARRAYS]
         arrays = {name: read_array(name, record.arrays[name]) for name in parts.layout.names}
         if account is None:
             self._count(reply)
-        contribution, ciphertext = parts.rounds.contribute(number, parts.layout.flatten(arrays))
+        contribution, ciphertext = parts.rounds.contribute(number, told, parts.layout.flatten(arrays))
         if account is None or account.plan.unit == "Silo":
             parts.layers.keep(record.arrays)
         return self._contributed(contribution, ciphertext)

@@ -53,26 +53,32 @@ class Rounds:
 
     # -- contribute
 
-    def again(self, number: int) -> tuple[Contribution, bytes] | None:
-        """What left for this round and model before, signed again: the same. Raises Refused."""
-        stored = self.updates.again(number, self.held.model.digests.model)
-        return None if stored is None else (self._contribution(number, stored), stored.payload)
+    def again(self, number: int, asked: str) -> tuple[Contribution, bytes] | None:
+        """What left for this round, model and question before, signed again: the same. Raises Refused."""
+        stored = self.updates.again(number, self._question(asked))
+        return None if stored is None else (self._contribution(number, stored, asked), stored.payload)
 
-    def contribute(self, number: int, arrays: Vector) -> tuple[Contribution, bytes]:
-        """The app's arrays as a fresh ciphertext: of the update, or (unit Record) of the sum of gradients."""
+    def contribute(self, number: int, asked: str, arrays: Vector) -> tuple[Contribution, bytes]:
+        """The app's arrays as a fresh ciphertext: of the update, or (unit Record) of the sum of gradients.
+
+        `asked` is the digest of what the app was told beside the model.
+        """
         model = self.held.model
         update = arrays if self.unit == "Record" else arrays - model.vector()
         stored = self.updates.release(
             number,
-            model.digests.model,
+            self._question(asked),
             update,
             reach=model.range,
             counted=self.held.counted,
             encrypt=self.key.cipher().encrypt,
         )
-        return self._contribution(number, stored), stored.payload
+        return self._contribution(number, stored, asked), stored.payload
 
-    def _contribution(self, number: int, stored: Stored) -> Contribution:
+    def _question(self, asked: str) -> str:
+        return f"{self.held.model.digests.model} {asked}"
+
+    def _contribution(self, number: int, stored: Stored, asked: str) -> Contribution:
         return self.signer.contribution(
             epoch=self.key.epoch,
             fingerprint=self.key.fingerprint,
@@ -81,6 +87,7 @@ class Rounds:
             scale=self.roster.member(self.signer.participant).scale,
             digest=stored.digest,
             base=self.held.model.digests.model,
+            asked=asked,
         )
 
     # -- agree

@@ -87,16 +87,16 @@ class EncryptedUpdates:
         self._answers = answers
         self._directory = directory
 
-    def again(self, number: int, base: str) -> Stored | None:
-        """The ciphertext that left for this round and model before. Raises Refused."""
-        return self._answers.again(ReleaseKind.TRAIN, number, base)
+    def again(self, number: int, question: str) -> Stored | None:
+        """The ciphertext that left for this round and question before. Raises Refused."""
+        return self._answers.again(ReleaseKind.TRAIN, number, question)
 
     def lost(self, number: int) -> bool:
         """Whether a gate of this participant that is gone has released something in this round."""
         return self._answers.lost(ReleaseKind.TRAIN, number)
 
     def release(
-        self, number: int, base: str, update: Vector, *, reach: float | None, counted: int, encrypt: Encrypt
+        self, number: int, question: str, update: Vector, *, reach: float | None, counted: int, encrypt: Encrypt
     ) -> Stored:
         """A fresh ciphertext, stored and paid for. `counted`: the last round whose update is in the model.
 
@@ -113,7 +113,7 @@ class EncryptedUpdates:
                     np.save(file, quantised.carried)
             return encrypt(number, quantised.points)
 
-        return self._answers.release(ReleaseKind.TRAIN, number, base, make)
+        return self._answers.release(ReleaseKind.TRAIN, number, question, make)
 
     def _file(self, number: int) -> Path:
         return self._directory / f"carried-{number}.npy"

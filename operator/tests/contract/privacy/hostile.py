@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import Signer, digest_of, messages
-from hanse.runtime.agreement.statements import Contribution
+from hanse.runtime.agreement.statements import Contribution, asked_digest
 from hanse.runtime.codec import Layout
 from hanse.runtime.codec.summed import SumCodec
 from hanse.runtime.gate.encrypted_workers import Workers
@@ -93,6 +93,7 @@ def forged(server: Hostile, name: str, signer: Signer, **changes: str) -> Contri
         "scale": server.fleet.plan.member(name).scale,
         "digest": digest_of(server.ciphertexts[name]) if name in server.ciphertexts else "",
         "base": hello.model,
+        "asked": asked_digest({"config": {"server-round": 1}}),
     }
     return signer.contribution(epoch=1, round=1, attempt=1, **{**fields, **changes})
 

@@ -117,6 +117,13 @@ def an_update_of_another_model(server: Server) -> None:
     server.gates["city-b"].apply(1, listed, votes, recomputed, server.sum_of(*ALL))
 
 
+def one_app_that_learns_and_two_that_do_not(server: Server) -> None:
+    """The others' apps are given statistics that blot their features out: the sum is city-c's update."""
+    listed = [*server.of("city-a", "city-b"), server.job.contribution("city-c", OTHERS, asked=digest_of(b"1"))[0]]
+    votes, recomputed = server.collect(listed, ALL)
+    server.gates["city-b"].apply(1, listed, votes, recomputed, server.sum_of(*ALL))
+
+
 def an_old_upload(server: Server) -> None:
     """What city-c has sent in round 2 stands in for round 1."""
     contribution, server.ciphertexts["city-c"] = server.job.contribution("city-c", OTHERS, round=2)
@@ -129,7 +136,8 @@ def a_strangers_update(server: Server) -> None:
     """The server adds a participant of its own, whose update it can subtract."""
     agreement, real = server.job.roster.agreement, server.of("city-a")[0]
     server.ciphertexts["city-d"] = encrypt(KEY, "nonce of the server", OTHERS)
-    fields = {"attempt": 1, "scale": real.scale, "base": real.base, "digest": digest_of(server.ciphertexts["city-d"])}
+    fields = {"attempt": 1, "scale": real.scale, "base": real.base, "asked": real.asked}
+    fields["digest"] = digest_of(server.ciphertexts["city-d"])
     stranger = Signer(world(4).keys["city-d"].private, "city-d", agreement)
     forged = stranger.contribution(epoch=1, fingerprint=real.fingerprint, round=1, **fields)  # type: ignore[arg-type]
     listed = [real, forged]
@@ -143,7 +151,8 @@ def an_update_that_the_server_signs(server: Server) -> None:
     real = server.of("city-b")[0]
     ciphertext = encrypt(KEY, "nonce of the server", 0)
     server.ciphertexts["city-b"] = ciphertext
-    fields = {"attempt": 1, "scale": real.scale, "base": real.base, "digest": digest_of(ciphertext)}
+    fields = {"attempt": 1, "scale": real.scale, "base": real.base, "asked": real.asked}
+    fields["digest"] = digest_of(ciphertext)
     forged = forger.contribution(epoch=1, fingerprint=real.fingerprint, round=1, **fields)  # type: ignore[arg-type]
     listed = [*server.of("city-a"), forged.model_copy(update={"participant": "city-b"})]
     votes, recomputed = server.collect(listed, ALL)
@@ -240,6 +249,13 @@ REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
     (another_key, CODE.KEY_REFUSED, "city-a is encrypted under another key", checks, "is encrypted under"),
     (two_epochs, CODE.KEY_REFUSED, "city-a and city-c are of two epochs", checks, "of two epochs"),
     (an_update_of_another_model, CODE.MODEL_MISMATCH, "city-c was trained on another", checks, "was trained on"),
+    (
+        one_app_that_learns_and_two_that_do_not,
+        CODE.SUM_REFUSED,
+        "city-a and city-c different things",
+        checks,
+        "different things to train with",
+    ),
     (an_old_upload, CODE.STALE_ROUND, "city-c is of round 2, this is round 1", checks, "update of {who} is of round"),
     (a_strangers_update, CODE.SIGNATURE_INVALID, "city-d is no participant", roster, "no participant"),
     (an_update_that_the_server_signs, CODE.SIGNATURE_INVALID, "not signed by city-b", roster, "is not signed by"),

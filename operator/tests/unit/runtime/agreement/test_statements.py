@@ -125,6 +125,7 @@ def test_a_lists_digest_holds_every_field() -> None:
     changes: list[dict[str, Any]] = [
         {"attempt": 2},
         {"base": DIGEST},
+        {"asked": DIGEST},
         {"digest": DIGEST},
         {"scale": "0.50"},
         {"epoch": 2},

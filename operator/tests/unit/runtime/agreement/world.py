@@ -83,6 +83,7 @@ class World:
             "scale": self.plan.member(name).scale,
             "digest": digest_of(ciphertext),
             "base": ZERO,
+            "asked": ZERO,
         }
         return self.signers[name].contribution(**{**fields, **changes}), ciphertext
 

@@ -1,0 +1,84 @@
+"""What a server tells the apps beside the model: all in one sum the same, or there is no sum.
+
+With statistics that blot out the others' features a "sum" is one participant's update (model inconsistency).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from hanse.api.replies import ReplyCode
+from hanse.runtime.agreement import messages as m
+from hanse.runtime.agreement.statements import Contribution
+from hanse.runtime.gate.answers import Answer, Decider
+from tests.unit.runtime.gate.encrypted_fleet import NAMES, SILO, Fleet, Server, refused, request
+
+A, B, C = NAMES
+PLAIN = {"mean": [0.0], "scale": [1.0]}
+BLOTTED = {"mean": [0.0], "scale": [1e30]}
+
+
+def told(server: Server, statistics: dict[str, Any]) -> RecordDict:
+    """The training of round 1 with these statistics."""
+    content = request(m.TrainRequest(commit=server.commit, attempt=1), number=1)
+    content["statistics"] = ConfigRecord(statistics)
+    return content
+
+
+def train(server: Server, name: str, statistics: dict[str, Any]) -> Contribution:
+    reply = server.fleet.gate[name].ask(m.TRAIN, told(server, statistics))
+    server.ciphertexts[name] = reply.raw(m.UPDATE, m.CIPHERTEXT)
+    return reply.message(m.TrainReply).contribution
+
+
+@pytest.fixture(params=[None, SILO], ids=["open", "silo"])
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Server:
+    server = Server(Fleet(tmp_path, privacy=request.param, scheme="CKKS"))
+    server.keys()
+    return server
+
+
+def test_who_was_told_something_else_is_in_no_sum(server: Server) -> None:
+    listed = [train(server, A, PLAIN), train(server, B, BLOTTED), train(server, C, BLOTTED)]
+
+    for name in NAMES:
+        with refused(ReplyCode.SUM_REFUSED):
+            server.verify(name, 1, listed, sums=True)
+
+
+def test_told_the_same_they_are(server: Server) -> None:
+    listed = [train(server, name, PLAIN) for name in NAMES]
+
+    message = server.agree(1, listed, NAMES, NAMES)
+    assert server.finish(1, message, server.add(listed), NAMES).round == 1
+
+
+def test_the_signed_word_is_of_what_the_app_heard(server: Server) -> None:
+    """An update is not signed for another question than it answers: the app is asked again, or nothing leaves."""
+    first, gate = train(server, A, PLAIN), server.fleet.gate[A]
+    assert train(server, A, PLAIN) == first
+    assert gate.trained == [1]
+    if gate.config.privacy is not None:  # with a budget another question is another release
+        with refused(ReplyCode.ALREADY_RELEASED):
+            train(server, A, BLOTTED)
+        return
+    second = train(server, A, BLOTTED)
+    assert gate.trained == [1, 1]
+    assert (second.asked, second.digest) != (first.asked, first.digest)
+
+
+@pytest.mark.parametrize("kind", [m.TRAIN, m.EVALUATE])
+def test_the_app_hears_no_array_of_the_servers(server: Server, kind: str) -> None:
+    gate = server.fleet.gate[A]
+    if gate.config.privacy is not None and kind == m.EVALUATE:
+        return
+    text = m.TrainRequest(attempt=1) if kind == m.TRAIN else m.EvaluateRequest()
+    content = request(text, number=1)
+    content["mask"] = ArrayRecord({"x": Array(np.zeros(3))})
+
+    asked = Decider(gate.running).before(kind, content)
+    assert not isinstance(asked, Answer)
+    assert set(content) == {"config", "arrays"}
