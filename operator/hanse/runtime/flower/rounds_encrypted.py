@@ -72,7 +72,7 @@ class EncryptedFederation:
     def run(self) -> Reason:
         """All rounds and the model's release; Completed or StoppedByMetric. Raises RunFailedError and DrainedError."""
         resumed = self.state.restore()
-        self.keys.report()
+        self.keys.handout.report()
         self._publish_state()
         if self._unfinished:
             self.gathering.wait_for_start(self._expected())
