@@ -60,6 +60,17 @@ def test_a_sum_in_a_worker_is_the_engines_sum_round_after_round(name: str) -> No
         assert pid_of(summing) == worker
 
 
+def test_uploads_and_totals_larger_than_a_pipe_arrive_whole() -> None:
+    keyed = keyed_engine("BFV")
+    count = 64 * keyed.engine.facts.slots
+    sent = uploads("BFV", 2, count)
+    assert len(sent[0]) > 2 << 20
+    with Summing("BFV", count) as summing:
+        for upload in sent:
+            summing.add(upload)
+        assert summing.total() == keyed.engine.add(sent, count)
+
+
 @pytest.fixture
 def summing() -> Iterator[Summing]:
     with Summing("BFV", COUNT, most=3) as made:
@@ -185,6 +196,15 @@ def test_another_key_is_noticed_by_the_worker() -> None:
         with pytest.raises(DecryptionImplausible):
             cipher.decrypt(ROUND, total, COUNT)
         assert cipher.encrypt(ROUND, np.zeros(1, np.int64)), "and the worker goes on"
+    count = 48 * keyed.engine.facts.slots
+    total, other = keyed.total(keyed.points(count)), keyed.engine.keygen()
+    with Cipher("BFV", other, processes=2) as cipher:
+        for _ in range(2):  # replies of the other process are not taken for those of the next call
+            with pytest.raises(DecryptionImplausible):
+                cipher.decrypt(ROUND, total, count)
+            upload = cipher.encrypt(ROUND, np.arange(count) % 7)
+            own = keyed.engine.add([upload], count)
+            np.testing.assert_array_equal(cipher.decrypt(ROUND, own, count), np.arange(count) % 7)
     elsewhere = keyed.job[:-1] + bytes([keyed.job[-1] ^ 1])
     with Cipher("BFV", elsewhere, processes=1) as cipher, pytest.raises(KeyInvalid):
         cipher.encrypt(ROUND, np.zeros(1, np.int64))

@@ -52,25 +52,20 @@ def test_planes_hold_every_bit(bits: int) -> None:
     np.testing.assert_array_equal(planes.read(chunk, bits), words)
 
 
-@pytest.mark.parametrize(("bits", "primes"), [(40, (1099511390209, 1099511480321)), (56, (72057594037641217,))])
-def test_a_coefficient_is_below_its_prime_or_not(bits: int, primes: tuple[int, ...]) -> None:
-    kind = planes.chunk_type(bits, (2, len(primes), 4), seeded=False)
-    rows = len(primes)
+PRIMES = {40: (1099511390209, 1099511480321), 56: (72057594037641217,)}
 
-    def holds(words: np.ndarray) -> bool:
-        chunk = np.zeros((), kind)
-        planes.write(words, bits, chunk)
-        return planes.below(chunk, bits, primes)
 
-    largest = np.array(primes, np.uint64)[:, None] - np.uint64(1)
-    good = np.zeros((2, rows, 4), np.uint64) + largest
-    assert holds(good)
-    assert holds(np.zeros((2, rows, 4), np.uint64))
-    for extra in (1, 2, 1 << 32, 2**bits - max(primes)):
-        bad = good.copy()
-        bad[1, rows - 1, 3] = min(primes[-1] - 1 + extra, 2**bits - 1)
-        assert not holds(bad)
-    for shift in range(0, bits, 8):  # one plane short is below, whatever the others hold
-        lower = good.copy()
-        lower[0, 0, 0] = (primes[0] - 1) & ~(1 << shift) if (primes[0] - 1) >> shift & 1 else 0
-        assert holds(lower)
+@given(bits=st.sampled_from([40, 56]), data=st.data())
+def test_below_is_what_comparing_whole_coefficients_says(bits: int, data: st.DataObject) -> None:
+    primes = PRIMES[bits]
+    near = st.one_of(
+        st.integers(0, 2**bits - 1),
+        st.sampled_from(primes).flatmap(lambda prime: st.integers(-3, 3).map(lambda by: prime + by)),
+        st.integers(0, bits - 1).map(lambda bit: primes[0] & ~(1 << bit)),
+    )
+    drawn = [[[data.draw(near) for _ in range(2)] for _ in primes] for _ in range(2)]
+    words = np.array(drawn, np.uint64)
+    chunk = np.zeros((), planes.chunk_type(bits, words.shape, seeded=False))
+    planes.write(words, bits, chunk)
+    expected = bool((words < np.array(primes, np.uint64)[:, None]).all())
+    assert planes.below(chunk, bits, primes) is expected
