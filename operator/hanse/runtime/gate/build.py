@@ -41,6 +41,8 @@ class BadPlan(ValueError):
 
 def private_filter(config: ClientConfig, plan: PrivacyPlan, paths: Paths) -> PrivateFilter:
     """The filter of this participation. Raises BadPlan."""
+    if plan.mechanism != "Local":
+        raise BadPlan(f"mechanism {plan.mechanism} needs encryption: the server would see each share alone")
     try:
         return PrivateFilter(_parts(config, plan, paths))
     except (NoInitialModel, CodecError, NoiseError, AggregationError) as error:

@@ -71,9 +71,19 @@ def _check_terms(config: ClientConfig, encryption: EncryptionPlan) -> None:
         raise BadPlan(f"the roster does not have {config.participant}")
     if config.privacy is not None and config.privacy.rounds != encryption.rounds:
         raise BadPlan(f"noise for {config.privacy.rounds} rounds, but the job has {encryption.rounds}")
+    _check_shares(config.privacy, encryption)
     most = engine_of(encryption.scheme).facts.most_clients
     if len(encryption.roster) > most:
         raise BadPlan(f"{encryption.scheme} adds up {most} participants at most")
+
+
+def _check_shares(plan: PrivacyPlan | None, encryption: EncryptionPlan) -> None:
+    """A share of the noise is made for as many others as every decrypted sum has."""
+    if plan is None or plan.mechanism != "Distributed":
+        return
+    made_for, summed = (plan.quorum, plan.collusion_threshold), (encryption.quorum, encryption.collusion_threshold)
+    if made_for != summed:
+        raise BadPlan(f"noise for quorum and collusion threshold {made_for}, but sums have {summed}")
 
 
 class _Build:

@@ -231,6 +231,17 @@ def test_too_many_participants_for_the_engine_are_refused(make: Make) -> None:
         encrypted_filter(config, plan, fleet.gate["bank-a"].paths)
 
 
+@pytest.mark.parametrize("changes", [{"quorum": 3}, {"quorum": 3, "collusion_threshold": 1}])
+def test_shares_that_are_made_for_another_quorum_are_refused(make: Make, changes: dict[str, int]) -> None:
+    """A share for more others than every sum has is too little noise, whoever wrote the plan and its terms."""
+    gate = make(privacy=SHARED).gate["bank-a"]
+    assert gate.config.encryption is not None
+    config = gate.config.model_copy(update={"privacy": SHARED.model_copy(update=changes)})
+    encryption = gate.config.encryption.model_copy(update={"terms": config.common_terms()})
+    with pytest.raises(BadPlan, match="quorum"):
+        encrypted_filter(config, encryption, gate.paths)
+
+
 # -- beside training
 
 COUNTED = RECORD.model_copy(

@@ -40,6 +40,12 @@ from tests.unit.runtime.gate.private_pod import (
 PLAIN = {name: MODEL[name] for name in SHARED}
 
 
+def test_shares_of_noise_do_not_leave_in_the_open(tmp_path: Path) -> None:
+    shared = SILO.model_copy(update={"mechanism": "Distributed", "quorum": 2, "collusion_threshold": 0})
+    with pytest.raises(BadPlan, match="needs encryption"):
+        Pod(tmp_path, shared).gate()
+
+
 @pytest.fixture
 def pod(tmp_path: Path) -> Pod:
     return Pod(tmp_path)
