@@ -173,8 +173,8 @@ class Keys:
         if self.handout.made:
             raise RunFailedError(
                 ExitCode.KEY_LOST,
-                f"for {timeout} s no gate that is connected held the job's key, which only the gates' memory has: "
-                f"{here} started anew, missing: {missing}; bring a missing gate back or start the job again",
+                f"for {timeout} s no gate that is connected held the job's key, which lies in the gates' pods alone: "
+                f"connected without it: {here}, missing: {missing}; nobody can open the model now, start the job again",
             )
         raise RunFailedError(
             ExitCode.QUORUM_NOT_REACHED,
