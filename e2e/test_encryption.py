@@ -146,7 +146,9 @@ def test_a_pod_that_is_replaced_gets_the_key_from_another_holder(
 
 def test_a_key_that_nobody_holds_any_more_ends_the_job(federation: Federation, name: str) -> None:
     """All client pods go at once: the sealed checkpoint stays shut, and the reason says so."""
-    federation.submit(name, OWNERS, rounds=1000, quorum=2, app=SLOW, privacy=ENCRYPTION, aggregation=EQUAL)
+    # The gates may only be away: the server asks so long.
+    again: Object = {"startTimeoutSeconds": 60}
+    federation.submit(name, OWNERS, rounds=1000, quorum=2, app=SLOW, privacy=ENCRYPTION, aggregation=EQUAL, **again)
     federation.wait_round(name, 2)
     for owner in OWNERS:
         pod = federation.client_pod(name, owner)["metadata"]
