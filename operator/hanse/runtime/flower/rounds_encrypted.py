@@ -174,11 +174,9 @@ class EncryptedFederation:
     def _decide(self, number: int, updates: RoundSum) -> Commit:
         """Persist the list, have it voted for, added and applied. Raises RoundVoid."""
         self.training.decide(updates)
-        here = partial(self.keys.here, self.relay.plan.votes)
         round_ = Round(
             self.relay,
             self.keys,
-            here,
             number,
             self.state.base,
             updates.listed,

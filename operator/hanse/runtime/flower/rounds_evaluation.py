@@ -31,7 +31,7 @@ class Evaluation:
         configs = {"config": {"server-round": number, "round-seed": seed}, **standard(self.state.saved.statistics)}
         request = EvaluateRequest(commit=self.state.saved.commit)
         asked = question(messages.EVALUATE, number, request, configs=configs)
-        here = sorted(self.keys.admit(self.relay.gathering.connected()))
+        here = sorted(self.keys.ready & self.relay.reporter.connected)
         told: list[Answer] = []
         failures: dict[int, Reason] = {}
         for index, answer in sorted(self.relay.ask(dict.fromkeys(here, asked)).items()):

@@ -69,9 +69,13 @@ class Keys:
             self._keyless_since = None
         return frozenset(self.ready)
 
-    def here(self, enough: int) -> list[int]:
-        """Who can take part now; waits, as for a round, where they are not even `enough`."""
-        ready = self.admit(self.relay.gathering.connected())
+    def here(self, enough: int, *, look: bool) -> list[int]:
+        """Who can take part now; waits, as for a round, where they are not even `enough`.
+
+        Without `look` it is who was connected when the server last looked: in the middle of a round that is now.
+        """
+        connected = self.relay.gathering.connected() if look else self.relay.reporter.connected
+        ready = self.admit(connected)
         return sorted(ready) if len(ready) >= enough else self.relay.gathering.present(None)
 
     def drop(self, failures: Iterable[tuple[int, Reason]]) -> None:

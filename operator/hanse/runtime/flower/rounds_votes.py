@@ -7,7 +7,7 @@ RoundVoid      the round brings no model; carries the reason and who stands for 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,11 +35,10 @@ class RoundVoid(Exception):
 
 @dataclass
 class Round:
-    """A round whose list and sum are decided. `here` says who can be asked now, waiting for enough of them."""
+    """A round whose list and sum are decided."""
 
     relay: Relay
     keys: Keys
-    here: Callable[[], list[int]]
     number: int
     #: The committed round that it starts from.
     base: int
@@ -68,8 +67,9 @@ class Round:
         """Collect enough votes and recomputed sums. Raises RoundVoid."""
         plan = self.relay.plan
         asked_to_add: set[int] = set()
+        look = False
         while True:
-            here = self.here()
+            here, look = self.keys.here(plan.votes, look=look), True
             adders = [i for i in self._order if i in here and i not in self.recomputed and i not in self.refused]
             adders = adders[: max(plan.verifiers - len(self.recomputed), 0)]
             fresh = bool(set(adders) - asked_to_add)
@@ -122,8 +122,9 @@ class Round:
 
         Raises RoundVoid.
         """
+        look = False
         while True:
-            here = self.here()
+            here, look = self.keys.here(self.relay.plan.votes, look=look), True
             sealer = self._next_sealer(here) if seal and self.sealed is None else None
             came = self._ask_applied([i for i in here if i not in self.applied], sealer)
             agreed = self._agreed()
