@@ -109,6 +109,8 @@ class _Build:
             engine.keygen,
             lambda key: workers.cipher(scheme, key),
         )
+        # An identity that was changed after the plan had pinned it: nobody would take a word of this gate.
+        self.roster.verify(self.key.prekey)
         self.adder = Adder(scheme, len(encryption.roster), workers.summing)
         self.held = self._held()
         self.codecs = Codecs(self.layout, self.roster.agreement, encryption, self.plan, config.compression)

@@ -14,7 +14,7 @@ from hanse.api.certificate import SignedCertificate
 from hanse.api.privacy import EvaluationPlan, StatisticsPlan
 from hanse.api.replies import ReplyCode
 from hanse.dp import certified
-from hanse.pki.identity import verifies
+from hanse.pki.identity import new_identity, verifies
 from hanse.runtime.aggregation import arrays_digest
 from hanse.runtime.aggregation.model import read_model
 from hanse.runtime.agreement import messages as m
@@ -219,6 +219,15 @@ def test_a_gate_that_is_told_something_else_than_the_others_does_not_start(make:
     other = gate.config.model_copy(update={"config": {"learning-rate": "7"}})
     with pytest.raises(BadPlan, match="terms"):
         encrypted_filter(other, gate.config.encryption, gate.paths)
+
+
+def test_a_gate_whose_owner_has_another_identity_by_now_does_not_start(tmp_path: Path) -> None:
+    """Its statements would be refused by all others, one by one, without a word to its owner."""
+    gate = Fleet(tmp_path).gate["bank-a"]
+    gate.paths.identity_key.write_text(new_identity().private)
+
+    with pytest.raises(BadPlan, match="not signed by bank-a"):
+        assert gate.running
 
 
 def test_too_many_participants_for_the_engine_are_refused(make: Make) -> None:
