@@ -46,6 +46,8 @@ class Keys:
     def __post_init__(self) -> None:
         self.handout = HandOut(self.relay, self.state)
         self._stateless: set[int] = set()
+        #: Rounds of gates that are further than this server's checkpoint.
+        self._ahead: dict[int, int] = {}
         self._tried: frozenset[int] = frozenset()
         self._pause = _FIRST_PAUSE
         self._next = -math.inf
@@ -109,8 +111,11 @@ class Keys:
 
     def _catch_up(self, keyed: set[int], hellos: dict[int, HelloReply]) -> None:
         """Who holds the committed model is ready; the others are given it, if somebody has sealed it."""
+        # Gates commit what this server has on its disk; one that says otherwise may lie, many do not.
         ahead = {i for i in keyed if hellos[i].round > self.state.base}
-        # Gates never go back: this server's checkpoint is older than it said.
+        self._ahead = {i: r for i, r in self._ahead.items() if i not in keyed} | {i: hellos[i].round for i in ahead}
+        if len(self._ahead) >= self.relay.plan.votes:
+            raise self._behind()
         self.relay.note(dict.fromkeys(ahead, Reason.STALE_ROUND), [])
         keyed = keyed - ahead
         commit = self.state.saved.commit
@@ -172,6 +177,8 @@ class Keys:
             self._keyless_since = now if short_since is None else short_since
         if now - self._keyless_since < timeout:
             return
+        if self._ahead:
+            raise self._behind()
         here = ", ".join(self.relay.gathering.names(connected)[:5])
         missing = ", ".join(self.relay.gathering.names(self.relay.gathering.everyone - connected)[:5]) or "nobody"
         if self.handout.made:
@@ -184,4 +191,13 @@ class Keys:
             ExitCode.QUORUM_NOT_REACHED,
             f"no key was made within {timeout} s: it takes {self.relay.plan.key_maker}, whose gate makes it, and "
             f"{self.relay.plan.quorum} participants; connected: {here}, missing: {missing}",
+        )
+
+    def _behind(self) -> RunFailedError:
+        """This server's volume was lost or is an older copy: gates never go back."""
+        named = ", ".join(self.relay.gathering.names(set(self._ahead))[:5])
+        return RunFailedError(
+            ExitCode.CHECKPOINT_INVALID,
+            f"{named} have committed round {max(self._ahead.values())}, the server's checkpoint stands at "
+            f"{self.state.base}: bring the newest copy of its volume back, or start the job again",
         )

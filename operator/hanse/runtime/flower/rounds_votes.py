@@ -233,6 +233,10 @@ class Round:
             return
         reasons = {self.relay.name(index): reason for index, reason in self.refused.items()}
         told = ", ".join(f"{name} {reason}" for name, reason in list(reasons.items())[:5])
+        if len(self.votes) >= plan.votes and set(reasons.values()) == {Reason.SUM_REFUSED}:
+            # The list was fine and so is the sum: nobody can say which of the updates was made up.
+            named = ", ".join(one.participant for one in self.contributions[:5])
+            told = f"{told}; one of the updates of {named} is ill-made"
         raise RoundVoid(f"round {self.number} is void, {answered} answers bring too few {what}: {told}", reasons)
 
     def _wait(self, told: str, done: Mapping[int, object]) -> None:

@@ -183,6 +183,17 @@ def test_two_damaged_checkpoints_end_the_job(make: Make) -> None:
     assert caught.value.code == ExitCode.CHECKPOINT_INVALID
 
 
+def test_a_server_whose_volume_is_lost_says_so(make: Make) -> None:
+    s = make(rounds=4)
+    killed_in(s, messages.TRAIN, 3)
+    shutil.rmtree(checkpoint(s).parent)
+    s.restart()
+    with pytest.raises(RunFailedError) as caught:
+        s.run()
+    assert caught.value.code == ExitCode.CHECKPOINT_INVALID
+    assert "p0, p1, p2 have committed round 2" in str(caught.value)
+
+
 @pytest.mark.parametrize("change", [{"job_uid": "other"}, {"agreement": "sha256:" + "0" * 64}])
 def test_another_jobs_volume_is_refused(make: Make, change: dict[str, str]) -> None:
     s = make(rounds=2)

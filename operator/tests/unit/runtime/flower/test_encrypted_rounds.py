@@ -1,6 +1,7 @@
 """The encrypted round loop over real gates: keys, rounds, who is left out and why, early stop, the model."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hanse.api.job import Aggregation
 from hanse.runtime.aggregation import arrays_digest
 from hanse.runtime.aggregation.model import read_model
 from hanse.runtime.agreement import messages
+from hanse.runtime.agreement.statements import digest_of
 from hanse.runtime.flower.rounds_fleet import Answer, DrainedError, Question, RunFailedError
 from tests.unit.runtime.flower.conftest import Make
 from tests.unit.runtime.flower.gates import Scene, encrypting, scene
@@ -472,6 +474,34 @@ def test_three_void_rounds_in_a_row_end_the_job(make: Make) -> None:
     assert caught.value.code == ExitCode.MODEL_MISMATCH
     assert "p2" in str(caught.value)
     assert s.contributed == [3, 0, 0, 0]
+
+
+def test_an_update_that_is_no_ciphertext_of_numbers_voids_the_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed, added and voted for like any other: only the sum shows it, and not whose it is."""
+    s = scene(tmp_path, encrypting(monkeypatch), rounds=3)
+
+    def after(question: Question, index: int, answer: Answer) -> Answer:
+        if (question.kind, question.number, index) != (messages.TRAIN, 2, 2):
+            return answer
+        honest = messages.TrainReply.model_validate_json(str(answer.records["he"]["text"])).contribution
+        made_up = changed(answer, scrambled)
+        assert made_up.arrays is not None
+        fields = honest.model_dump(exclude={"participant", "agreement", "signature", "digest"})
+        one = s.job.signer("p2").contribution(**fields, digest=digest_of(made_up.arrays["ciphertext"].tobytes()))
+        return replace(made_up, records={"he": {"text": messages.TrainReply(contribution=one).to_text()}})
+
+    s.fleet.after = after
+    s.run()
+    assert s.contributed == [3, 0, 3]
+    assert set(s.last.rounds[1].reasons.values()) == {"SumRefused"}
+    assert any("one of the updates of p0, p1, p2 is ill-made" in p.message for p in s.published)
+
+
+def scrambled(array: Any) -> Any:
+    array[30:3000] ^= 0x15
+    return array
 
 
 def test_as_many_as_may_lie_do_not_stop_the_others(make: Make) -> None:
