@@ -114,3 +114,12 @@ def test_no_key_of_a_job_is_in_environment_or_volume() -> None:
         assert names <= {"POD_NAME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"}
         assert all("valueFrom" not in e or "fieldRef" in e["valueFrom"] for e in container["env"])
         assert "envFrom" not in container
+
+
+def test_an_encrypted_gates_directory_holds_large_models() -> None:
+    """Over the limit a pod is evicted, and its copy of the job's key with it: ResNet-50 with FedAdam takes 2 GiB."""
+    sizes = [
+        next(v["emptyDir"]["sizeLimit"] for v in pod(None, plan)["volumes"] if v["name"] == "journal")
+        for plan in (None, encryption())
+    ]
+    assert sizes == ["2Gi", "8Gi"]
