@@ -24,8 +24,8 @@ DEFAULT_DEADLINE_SECONDS: Final = 7 * 24 * 3600
 LEDGER_TOKEN_SECONDS: Final = 3600
 #: A verifier parses others' ciphertexts in a process of its own: 4.1 bytes for each parameter, one at a time.
 ENCRYPTED_GATE_REQUESTS: Final = {"cpu": "250m", "memory": "512Mi"}
-#: Sealed model and candidate (20 bytes for each parameter with FedAdam), ciphertexts of some rounds, what is carried: 80
-#: bytes for each in all, of 100 million. Who exceeds it is evicted, and its copy of the key goes too.
+#: Sealed model and candidate (20 bytes for each parameter with FedAdam), ciphertexts of some rounds, what is carried:
+#: 80 bytes for each of 100 million. Who exceeds it is evicted, and its copy of the key goes too.
 ENCRYPTED_JOURNAL_SIZE: Final = "8Gi"
 ANNOTATION_GENERATION: Final = f"{names.GROUP}/participation-generation"
 _PATHS: Final = Paths()
