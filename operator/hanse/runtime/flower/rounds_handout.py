@@ -76,12 +76,15 @@ class HandOut:
         return set(told)
 
     def _sources(self, hellos: dict[int, HelloReply], holders: set[int]) -> list[int]:
-        """Whom to ask for envelopes, one after the other; the maker makes the key once a quorum is there."""
+        """Whom to ask for envelopes, one after the other; the maker makes the key once a quorum is there.
+
+        Who holds it comes first: a maker that was replaced before all had joined would make another one.
+        """
         maker = self.relay.index(self.relay.plan.key_maker)
         holding = holders | {i for i, h in hellos.items() if h.fingerprint}
-        if not self.made and maker in hellos and len(hellos) >= self.relay.plan.quorum:
-            holding.add(maker)
-        return sorted(holding, key=lambda index: (index != maker, index))
+        sources = sorted(holding, key=lambda index: (index != maker, index))
+        makes = not self.made and maker in hellos and len(hellos) >= self.relay.plan.quorum
+        return [*sources, maker] if makes and maker not in holding else sources
 
     def _wrap(
         self, hellos: dict[int, HelloReply], holders: set[int], joiners: list[int]

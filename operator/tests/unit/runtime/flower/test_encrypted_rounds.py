@@ -129,6 +129,24 @@ def test_starts_with_the_quorum_and_serves_who_comes_late(make: Make) -> None:
     assert s.last.encryption.holders == ["p0", "p1", "p2"]
 
 
+def test_a_maker_that_is_replaced_before_all_have_joined_takes_its_key_from_who_has(make: Make) -> None:
+    s = make(rounds=1)
+    joins: list[int] = []
+
+    def before(question: Question, index: int) -> Answer | None:
+        if question.kind == messages.JOIN and len(joins) < 3:
+            joins.append(index)
+            if index == 0:
+                s.replace(0)
+            if index != 1:
+                return Answer(failure=Reason.NOT_CONNECTED)
+        return None
+
+    s.fleet.before = before
+    assert s.run() == Reason.COMPLETED
+    assert s.contributed == [3]
+
+
 def test_without_the_maker_of_the_key_there_is_no_start(make: Make) -> None:
     s = make(quorum=2)
     s.fleet.online = {1, 2}
