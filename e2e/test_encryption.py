@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from e2e.harness import faults
 from e2e.harness.federation import Federation, completed, participant_status
 from e2e.harness.install import Image
 from e2e.harness.kube import Kube, Object, condition, wait_until
+from e2e.harness.logs import collect, forms_of_bytes, forms_of_key
 from e2e.harness.private import Populations, populations
 from e2e.harness.session import OWNERS
 
@@ -179,6 +181,38 @@ def searched(federation: Federation, name: str) -> Object:
     )
     found: Object = json.loads(out.strip().splitlines()[-1])
     return found
+
+
+def test_nothing_that_is_kept_holds_a_key(federation: Federation, cluster: Cluster, name: str) -> None:
+    """No log, also of a gate that is killed and of an app that raises; no object of the API server."""
+    kube = federation.kube
+    app = {"config": {"fail": "exception", "fail-participant": "1", "fail-round": "2"}}
+    federation.submit(name, OWNERS, rounds=60, quorum=2, app=app, privacy=ENCRYPTION, aggregation=EQUAL)
+    federation.wait_round(name, 1)
+    pod = federation.client_pod(name, OWNERS[0])
+    meta = pod["metadata"]
+    read = "print(open('/var/lib/hanse/encrypted/job-key', 'rb').read().hex())"
+    key = bytes.fromhex(kube.exec(meta["name"], OWNERS[0], "gate", "python3", "-c", read).strip())
+    faults.kill(cluster, pod, "hanse.runtime.gate")
+    federation.wait(name, "Complete", timeout=240)
+    # A key is 64 bytes of seed behind 6 of header (hanse.runtime.he.keys).
+    hidden = [("the job's key", form) for form in [*forms_of_bytes(key), *forms_of_bytes(key[6:70])]]
+    objects = kube.list("secrets,configmaps,federatedjobs,participations,privacybudgets,events,pods,jobs")
+    texts = {f"{o['kind']} {o['metadata']['namespace']}/{o['metadata']['name']}": decoded(o) for o in objects}
+    assert {(where, what) for where, text in texts.items() for what, form in hidden if form in text} == set()
+    for owner in OWNERS:
+        encoded = kube.get("secret", "hanse-identity", owner)["data"]["identity.key"]
+        pem = base64.b64decode(encoded).decode()
+        assert pem.splitlines()[1] in texts[f"Secret {owner}/hanse-identity"], "the search finds what is there"
+        hidden += [(f"identity of {owner}", form) for form in forms_of_key(pem, encoded)]
+    logs = collect(kube, name)
+    assert {(where, what) for where, text in logs.items() for what, form in hidden if form in text} == set()
+
+
+def decoded(found: Object) -> str:
+    """An object as text, with what a Secret holds in plain beside it."""
+    values = (found.get("data") or {}).values() if found["kind"] == "Secret" else ()
+    return json.dumps(found) + " ".join(base64.b64decode(v).decode(errors="backslashreplace") for v in values)
 
 
 @pytest.mark.parametrize("scheme", ["None", "BFV"])

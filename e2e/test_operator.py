@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import json
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from e2e.cluster.backend import Cluster
 from e2e.harness import faults
 from e2e.harness.federation import OPERATOR_NAMESPACE, Federation
 from e2e.harness.kube import Kube, wait_until
+from e2e.harness.logs import collect, forms_of_key
 from e2e.harness.objects import COORDINATOR
 from e2e.harness.session import OWNERS
 
@@ -56,19 +54,7 @@ def test_no_log_holds_a_secret(federation: Federation, cluster: Cluster, name: s
     faults.kill(cluster, federation.client_pod(name, OWNERS[0]), "hanse.runtime.gate")
     federation.wait(name, "Complete", timeout=240)
     hidden = secrets(kube, federation.uid(name))
-    logs = {"operator": kube.run("logs", "-n", OPERATOR_NAMESPACE, "deploy/hanse-operator")}
-    for pod in kube.list("pods", selector=f"hanse.dev/job={name}"):
-        meta, statuses = pod["metadata"], pod["status"]
-        for status in [*statuses["containerStatuses"], *statuses["initContainerStatuses"]]:
-            where = f"{meta['namespace']}/{meta['name']}/{status['name']}"
-            logs[where] = kube.logs(meta["name"], meta["namespace"], status["name"])
-            if status["restartCount"]:
-                logs[f"{where} before"] = kube.run(
-                    "logs", meta["name"], "-n", meta["namespace"], "-c", status["name"], "--previous", check=False
-                )
-    containers = {where.split("/")[2] for where in logs if "/" in where}
-    assert {"front", "superlink", "launcher", "gate", "trainer", "app-check"} <= containers
-    assert sum(1 for text in logs.values() if text) > len(containers) / 2, "there is something to search"
+    logs = collect(kube, name)
     found = {(where, what) for where, text in logs.items() for what, needle in hidden if needle in text}
     assert found == set()
 
@@ -81,20 +67,10 @@ def secrets(kube: Kube, uid: str) -> list[tuple[str, str]]:
         for key in {"tls.key", "node.key"} & secret["data"].keys():
             pem = base64.b64decode(secret["data"][key]).decode()
             name = f"{key} of {secret['metadata']['namespace']}/{secret['metadata']['name']}"
-            hidden += [(name, form) for form in forms(pem, secret["data"][key])]
+            hidden += [(name, form) for form in forms_of_key(pem, secret["data"][key])]
             kinds.add((secret["metadata"]["namespace"] == OPERATOR_NAMESPACE, key))
     assert kinds == {(True, "tls.key"), (False, "tls.key"), (False, "node.key")}, "CA, server, clients"
     return hidden
-
-
-def forms(pem: str, encoded: str) -> list[str]:
-    """A private key as text: lines of its PEM, the Secret's base64, its number as hexadecimal, decimal and base64."""
-    private = serialization.load_pem_private_key(pem.encode(), password=None)
-    assert isinstance(private, ec.EllipticCurvePrivateKey)
-    number = private.private_numbers().private_value
-    raw = number.to_bytes((private.key_size + 7) // 8, "big")
-    lines = [line for line in pem.splitlines() if line and not line.startswith("-")]
-    return [*lines, encoded[80:140], raw.hex(), str(number), base64.b64encode(raw).decode(), str(raw)[2:-1]]
 
 
 def test_events_tell_the_story(federation: Federation, name: str) -> None:
