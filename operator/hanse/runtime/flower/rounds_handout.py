@@ -3,7 +3,7 @@
 Used by `rounds_keys`. The server makes no key and reads none: it carries envelopes and collects what each gate signs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hanse.api.progress import EncryptionProgress
 from hanse.api.replies import ReplyCode
@@ -30,6 +30,8 @@ class HandOut:
 
     relay: Relay
     state: EncryptedState
+    #: Names of those that have greeted without the key, and have not joined since.
+    keyless: set[str] = field(default_factory=set)
 
     @property
     def made(self) -> bool:
@@ -46,11 +48,12 @@ class HandOut:
         """Who holds the key, for the progress."""
         saved = self.state.saved
         made = self.made and saved.statement is not None
+        confirmed = [c.participant for c in saved.confirmations if c.participant not in self.keyless]
         self.relay.reporter.update(
             encryption=EncryptionProgress(
                 fingerprint=self.fingerprint if made else "",
                 maker=self.relay.plan.key_maker,
-                holders=[c.participant for c in saved.confirmations] if made else [],
+                holders=confirmed if made else [],
             )
         )
 
@@ -64,10 +67,12 @@ class HandOut:
         known = None if saved.statement is None else saved.statement.fingerprint
         holders = {i for i, h in hellos.items() if h.fingerprint and h.fingerprint == known}
         joiners = [i for i in hellos if i not in holders or self.relay.name(i) not in confirmed]
+        self.keyless.update(self.relay.name(i) for i, h in hellos.items() if not h.fingerprint)
         if joiners:
             statement, envelopes = self._wrap(hellos, holders | ready, joiners)
             if statement is not None and envelopes:
                 holders |= self._join(statement, envelopes)
+        self.keyless.difference_update(self.relay.name(i) for i in holders)
         if not self.made:
             return set()
         request = question(messages.CONFIRMED, 0, ConfirmedRequest(confirmations=self.state.saved.confirmations))

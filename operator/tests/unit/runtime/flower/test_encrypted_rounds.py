@@ -253,6 +253,8 @@ def test_a_key_that_nobody_holds_any_more_ends_the_job(make: Make) -> None:
     s.fleet.before = before
     with pytest.raises(RunFailedError) as caught:
         s.run()
+    assert s.last.encryption is not None
+    assert s.last.encryption.holders == ["p2"], "who is away may have it, who came back without it has not"
     assert caught.value.code == ExitCode.KEY_LOST
     assert "p0, p1" in str(caught.value)
     assert "missing: p2" in str(caught.value)
