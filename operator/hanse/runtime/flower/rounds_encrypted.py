@@ -161,15 +161,21 @@ class EncryptedFederation:
         record = partial(
             round_record, number=number, contributed=len(contributed), missing=missing, digest=self.state.model
         )
-        said = {name: reasons.get(name, str(Reason.NOT_CONNECTED)) for name in [*missing, *reasons]}
+        said = {name: reasons.get(name) or self._why(name) for name in [*missing, *reasons]}
         seconds = self.clock.monotonic() - started
         self.state.close_round(record(reasons=said, seconds=seconds, metrics={}, sent=updates.sent))
         self.state.save()
         self.keys.try_again()
         metrics = self.evaluation.ask(number, seed, reasons)
-        said = {name: reasons.get(name, str(Reason.NOT_CONNECTED)) for name in [*missing, *reasons]}
+        said = {name: reasons.get(name) or self._why(name) for name in [*missing, *reasons]}
         seconds = self.clock.monotonic() - started
         self.state.replace_record(record(reasons=said, seconds=seconds, metrics=metrics, sent=updates.sent))
+
+    def _why(self, name: str) -> str:
+        """Why somebody was not even asked: who is connected may lack the key or the model."""
+        index = self.relay.index(name)
+        known = self.reporter.reasons.get(index) if index in self.reporter.connected else None
+        return str(known or Reason.NOT_CONNECTED)
 
     def _decide(self, number: int, updates: RoundSum) -> Commit:
         """Persist the list, have it voted for, added and applied. Raises RoundVoid."""

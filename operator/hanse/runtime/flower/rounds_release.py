@@ -122,12 +122,14 @@ class Releasing:
             self.relay.reporter.update(message=told)
 
     def _told(self, missing: frozenset[int], reasons: dict[int, Reason], what: str) -> str:
-        connected = self.relay.reporter.connected
-        named = ", ".join(
-            f"{self.relay.name(i)} ({reasons.get(i, Reason.NOT_CONNECTED if i not in connected else Reason.PENDING)})"
-            for i in sorted(missing)[:5]
-        )
+        named = ", ".join(f"{self.relay.name(i)} ({reasons.get(i) or self._why(i)})" for i in sorted(missing)[:5])
         return f"not all have {what}: {named}"
+
+    def _why(self, index: int) -> str:
+        """Why somebody was not even asked."""
+        reporter = self.relay.reporter
+        known = reporter.reasons.get(index, Reason.PENDING)
+        return str(known if index in reporter.connected else Reason.NOT_CONNECTED)
 
     # -- checks
 

@@ -240,6 +240,24 @@ def test_a_gate_that_needs_the_state_gets_it_sealed_anew(make: Make) -> None:
     assert len(s.fleet.rounds(messages.RESTORE)) == 1
 
 
+def test_who_is_connected_and_cannot_be_restored_is_said_so(make: Make) -> None:
+    s = make(rounds=4, quorum=2)
+
+    def before(question: Question, index: int) -> Answer | None:
+        if question.kind == messages.TRAIN and (question.number, index) == (3, 0):
+            s.replace(2)
+        if question.kind == messages.RESTORE and index == 2:
+            return Answer(failure=Reason.STATE_REFUSED)
+        return None
+
+    s.fleet.before = before
+    with pytest.raises(RunFailedError, match=r"p2 \(State(Refused|Missing)\)"):
+        s.run()
+    newest = s.last.rounds[0]
+    assert newest.missing == ["p2"]
+    assert newest.reasons["p2"] in ("StateRefused", "StateMissing")
+
+
 def test_a_key_that_nobody_holds_any_more_ends_the_job(make: Make) -> None:
     s = make(rounds=4, quorum=2)
 
