@@ -79,7 +79,7 @@ def test_credit_private(federation: Federation, images: dict[str, Image], tmp_pa
     assert (privacy["encryption"], privacy["keyMaker"], privacy["keyHolders"]) == ("BFV", "bank-a", credit.owners)
     assert privacy["keyFingerprint"].startswith("sha256:")
     spent = {row["adversary"]: float(row["spent"]) for row in privacy["epsilon"]}
-    assert spent["Outsiders"] == spent["CollusionThreshold"] <= 3.0 < spent["OneParticipant"] == spent["ServerAndOne"]
+    assert spent["Outsiders"] == spent["CollusionThreshold"] <= 3.0 < spent["OneParticipant"] < spent["ServerAndOne"]
     for bank in credit.owners:
         budget = kube.get("privacybudget", "borrowers", bank)["status"]
         assert abs(float(budget["spent"]["epsilon"]) - spent["ServerAndOne"]) < 0.01

@@ -16,6 +16,9 @@ from hanse.api.rules import Rule, between
 Scheme = Literal["None", "BFV", "CKKS"]
 #: A scheme that hides something.
 EncryptingScheme = Literal["BFV", "CKKS"]
+#: What a ciphertext is made of: neither half alone says anything of the message, also to who holds the key.
+Half = Literal["Bodies", "Seeds"]
+HALVES: Final[tuple[Half, ...]] = ("Bodies", "Seeds")
 #: Who gets the plain model, from nobody to everybody: each word allows what stands before it, and more.
 ModelRelease = Literal["Never", "Participants", "Coordinator"]
 
@@ -43,6 +46,11 @@ def least_votes(participants: int, collusion_threshold: int) -> int:
 def least_quorum(participants: int, collusion_threshold: int) -> int:
     """Smallest quorum: enough votes for one list, and two honest updates beside those of the colluders."""
     return max(least_votes(participants, collusion_threshold), collusion_threshold + 2)
+
+
+def keeps_halves_apart(quorum: int, collusion_threshold: int) -> bool:
+    """Whether no gate ever has to verify both halves of a round: every quorum has enough gates for each half."""
+    return 2 * (collusion_threshold + 1) <= quorum
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -176,5 +184,10 @@ class EncryptionPlan(ApiModel):
 
     @property
     def verifiers(self) -> int:
-        """Gates that recompute a sum: one more than may lie."""
+        """Gates that recompute each half of a sum: one more than may lie."""
         return self.collusion_threshold + 1
+
+    @property
+    def keeps_halves_apart(self) -> bool:
+        """Whether no gate verifies both halves of a round, so that none gets another's whole ciphertext."""
+        return keeps_halves_apart(self.quorum, self.collusion_threshold)

@@ -32,7 +32,7 @@ Mechanism = Literal["Local", "Distributed"]
 Adjacency = Literal["AddRemove", "Replace"]
 #: Against whom an epsilon counts. With mechanism Local each of them sees every update alone: one epsilon for all. With
 #: Distributed (`hanse.dp.shares`): who sees the models; one participant; collusionThreshold participants together; the
-#: server together with any one participant. Whoever holds the job's key may get to see one share of the noise alone.
+#: server together with any one participant. What each may get to see is counted in `hanse.dp.shares`.
 Adversary = Literal["Outsiders", "OneParticipant", "CollusionThreshold", "ServerAndOne"]
 ScheduleKind = Literal["Constant", "Linear", "Geometric", "List"]
 

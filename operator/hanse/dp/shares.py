@@ -31,6 +31,7 @@ import math
 from functools import cache
 from typing import Final, Literal
 
+from hanse.api.encryption import keeps_halves_apart
 from hanse.api.privacy import MAX_SHARES, Adversary, PrivacyPlan
 from hanse.dp.errors import UnknownRelease
 from hanse.dp.rdp import ORDERS, ZERO, Rdp
@@ -49,9 +50,11 @@ def unknown_shares(plan: PrivacyPlan, adversary: Adversary, holders: KeyHolders 
 
     Outsiders see sums of at least a quorum, so `quorum` shares; that is also what nobody at all (a collusionThreshold
     of 0) adds to. **Who holds the job's key decrypts each update that it gets hold of, and then that one share alone
-    hides it**: the server gets all of them, and so does a participant whose gate was changed, in the rounds in which it
-    verifies the sum. Only a key that participants hold by threshold leaves them with sums, from which they subtract
-    the shares that they know; no engine declares one yet.
+    hides it.** The server gets all of them. A participant whose gate was changed gets half of each ciphertext in the
+    rounds in which it verifies, which says nothing: what it reads are sums, from which it subtracts its own share. Two
+    who verify in one round may have both halves; and so may one alone where the quorum is too small to keep halves
+    apart (`keeps_halves_apart`). Only a key that participants hold by threshold would leave the server and several
+    participants with sums; no engine declares one yet.
     Raises UnknownRelease for a plan whose noise nobody can count on.
     """
     if plan.mechanism == "Local":
@@ -61,7 +64,8 @@ def unknown_shares(plan: PrivacyPlan, adversary: Adversary, holders: KeyHolders 
     if adversary == "Outsiders" or (adversary == "CollusionThreshold" and colluding == 0):
         return quorum
     if holders == "Shared":
-        return 1
+        alone = adversary == "OneParticipant" or (adversary == "CollusionThreshold" and colluding == 1)
+        return quorum - 1 if alone and keeps_halves_apart(quorum, colluding) else 1
     return {"OneParticipant": quorum - 1, "CollusionThreshold": whole, "ServerAndOne": min(whole, quorum - 1)}[
         adversary
     ]

@@ -20,7 +20,7 @@ from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import messages as m
 from hanse.runtime.agreement.statements import Contribution, digest_of
 from hanse.runtime.gate.encrypted_workers import Workers
-from hanse.runtime.he import Cipher, DecryptionImplausible, Points, engine_of
+from hanse.runtime.he import Cipher, DecryptionImplausible, Points, engine_of, split_upload
 from hanse.runtime.he.bfv import BITS, PARAMETERS, Bfv
 from hanse.runtime.he.blob import HEADER_BYTES
 from hanse.runtime.he.keys import Material
@@ -200,7 +200,7 @@ def malformed(blob: bytes, kind: np.dtype[np.void]) -> list[bytes]:
 def reactions(job: Job) -> dict[str, list[ReplyCode | None]]:
     """Codes for each way in which the server gives bytes to gates that hold the key."""
     server, listed = job.server, job.listed
-    message = server.agree(1, listed, NAMES, NAMES[1:2])
+    message = server.agree(1, listed, NAMES, NAMES[1:])
     total = server.add(listed)
     heard: dict[str, list[ReplyCode | None]] = {"sum": [], "ciphertext": [], "state": []}
     for bad in malformed(total, FULL):
@@ -208,7 +208,7 @@ def reactions(job: Job) -> dict[str, list[ReplyCode | None]]:
     honest = dict(server.ciphertexts)
     for bad in malformed(honest[NAMES[0]], SEEDED):
         server.ciphertexts = {**honest, NAMES[0]: bad}
-        heard["ciphertext"].append(job.code(lambda: server.verify(NAMES[1], 1, listed, True)))
+        heard["ciphertext"].append(job.code(lambda: server.verify(NAMES[1], 1, listed, "Bodies")))
     server.ciphertexts = honest
     return heard
 
@@ -217,12 +217,13 @@ def test_gates_react_to_signatures_alone_whatever_the_server_sends(start: Start)
     first, second = start("first"), start("second")  # two jobs, two keys
     heard = reactions(first)
     assert heard == reactions(second)
-    assert set(heard["sum"]) == {ReplyCode.SUM_REFUSED}
+    # By size and header, and then by digest: neither has to do with the key.
+    assert set(heard["sum"]) == {ReplyCode.SUM_REFUSED, ReplyCode.CIPHERTEXT_INVALID}
     assert set(heard["ciphertext"]) == {ReplyCode.CIPHERTEXT_INVALID}
     assert first.decrypted == second.decrypted == []
     # The job is none the worse for it, and what is decrypted in the end is the honest sum, once by each gate.
     for job in (first, second):
-        message = job.server.agree(1, job.listed, NAMES, NAMES[1:2])
+        message = job.server.agree(1, job.listed, NAMES, NAMES[1:])
         total = job.server.add(job.listed)
         job.server.finish(1, message, total, NAMES)
         assert job.decrypted == [total] * len(NAMES)
@@ -230,7 +231,7 @@ def test_gates_react_to_signatures_alone_whatever_the_server_sends(start: Start)
 
 def test_a_sealed_state_is_opened_or_not_and_nothing_else(start: Start) -> None:
     job = start("job")
-    message = job.server.agree(1, job.listed, NAMES, NAMES[1:2])
+    message = job.server.agree(1, job.listed, NAMES, NAMES[1:])
     job.server.finish(1, message, job.server.add(job.listed), NAMES)
     assert job.server.sealed is not None
     commit, sealed = job.server.sealed
@@ -255,6 +256,7 @@ def signed(job: Job, name: str, ciphertext: bytes) -> Contribution:
         attempt=mine.attempt,
         scale=mine.scale,
         digest=digest_of(ciphertext),
+        halves={half: digest_of(data) for half, data in split_upload("BFV", ciphertext, job.server.count).items()},
         base=mine.base,
         asked=mine.asked,
     )
@@ -269,7 +271,7 @@ def test_a_participant_gets_one_answer_for_each_round(start: Start, by: int, ans
     def attempt(shift: int) -> ReplyCode | None:
         server.ciphertexts[name] = shifted(honest, shift, 5, SEEDED)
         listed = [*job.listed[:2], signed(job, name, server.ciphertexts[name])]
-        message = server.agree(1, listed, NAMES, NAMES[1:2])
+        message = server.agree(1, listed, NAMES, NAMES[1:])
         return job.code(lambda: server.apply(NAMES[0], message, server.add(listed)))
 
     assert attempt(by) == (None if answered else ReplyCode.SUM_REFUSED)

@@ -18,9 +18,13 @@ What each step rests on:
 - *A list is a crowd.* At least q >= t + 2 distinct participants, each with a ciphertext of its own, this round's, on
   this model, under this key, with the roster's weight: two of them at least do not collude. The denominator of the mean
   and who is in the model come from this list.
-- *The sum is the list's.* A decryptor cannot tell a sum from one upload, so t + 1 gates get all ciphertexts, hash and
-  add them (adding needs no secret and is canonical: the same bytes everywhere) and sign the digest. At most t lie, so
-  one has really done it. The others see digests alone. Verifiers rotate; a gate need not ask who was chosen.
+- *The sum is the list's.* A decryptor cannot tell a sum from one upload, so of each half of the ciphertexts t + 1 gates
+  get all, hash and add them (adding needs no secret and is canonical: the same bytes everywhere) and sign the digest.
+  At most t lie, so for each half one has really done it, and the halves of the sum are the sums of the halves. The
+  others see digests alone. Verifiers rotate; a gate need not ask who was chosen.
+- *Nobody gets another's whole ciphertext.* Verifiers hold the key. So a gate takes bodies or seeds of a round, never
+  both (`Ballot.take`), and one gate's words for both do not count: half a ciphertext says nothing (`hanse.runtime.he`).
+  That needs q >= 2 (t + 1) (`keeps_halves_apart`); in a plan with a smaller quorum a gate may take both.
 - *One model.* Gates apply the sum in the same order of float64 operations and sign the digests; v equal statements
   (`Commit`) make it the job's, and by the same count no other one of the round can be. Fewer: the round is void.
 - *Release.* The plain model leaves with the signature of everybody whose update is in it.
@@ -28,9 +32,9 @@ What each step rests on:
 What the server can do alone: stop, delay, leave participants out of a list while q remain, choose the verifiers, end
 the job. With t gates that lie in the protocol (vote twice, sign a wrong sum or model): no more; the honest gates
 neither decrypt what is not the sum of a list, nor two lists, nor commit two models. With one gate that *hands out the
-job's key*: read every upload that it relays; and a participant that runs a changed gate reads those of the rounds that
-it verifies by itself, for it has key and ciphertexts. No check here can help against that, only keys or verifiers that
-hold a part each; status and certificate state the epsilon for each case. A gate whose pod and directory are replaced
+job's key*: read every upload that it relays. Two participants that run changed gates read those of the rounds in which
+they verify both halves. No check here can help against that, only keys that are held by threshold; status and
+certificate state the epsilon for each case. A gate whose pod and directory are replaced
 has forgotten its votes of the round under way and counts among the t until that round is over (with differential
 privacy the ledger remembers, and it does not vote). What the protocol does not count is who owners are: a coordinator
 that owns q - 1 participants subtracts theirs from the sum, as does one that runs two jobs with lists that differ in
@@ -41,13 +45,13 @@ Bytes of a round for M shared parameters; c, s: bytes for a parameter of an uplo
 (6.67), S = (4 + 8 for each moment of the optimiser) M, with a float32 model:
 
     to the server    n c M  + S from one gate (the sealed state)
-    from the server  n s M  + (t + 1) n c M to the verifiers
+    from the server  n s M  + (t + 1) n c M to the verifiers, bodies and seeds together
     statements       below 2 KiB for each pair of gates: n^2 * 2 KiB in all
 
 With t = 0, n = 10 and ResNet-18 (M = 11.69 million): 0.39 GB and 0.05 to 0.23 GB up, 0.78 GB + 0.39 GB down (plain
 float32: 0.47 GB each way). Verification costs a participant t + 1 uploads' worth for a round in the mean, whatever n
-is: all of them in t + 1 of n rounds, nothing in the others. Statements are 0.2 MB, and 5 ms of CPU at each gate to
-check; with n = 1,024 that is 2 MB to each gate and 0.6 s.
+is: all bodies in t + 1 of n rounds, seeds (0.2 % of them) in as many, nothing in the others. Statements are 0.2 MB, and
+5 ms of CPU at each gate to check; with n = 1,024 that is 2 MB to each gate and 0.6 s.
 """
 
 from hanse.runtime.agreement.ballot import Ballot

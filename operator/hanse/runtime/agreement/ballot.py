@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, ValidationError
 
-from hanse.api.encryption import Digest
+from hanse.api.encryption import Digest, Half
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement.statements import BaseRound, Round, Strict
 from hanse.runtime.durable import replace_file
@@ -33,6 +33,13 @@ class _Voted(Strict):
     sum_digest: Digest | None = None
 
 
+class _Taken(Strict):
+    """The half of the ciphertexts that this gate takes in the newest round that it verifies."""
+
+    round: Round
+    half: Half
+
+
 class _Committed(Strict):
     round: BaseRound
     model: Digest
@@ -42,6 +49,7 @@ class _Record(Strict):
     agreement: Digest
     key: _Key | None = None
     voted: _Voted | None = None
+    taken: _Taken | None = None
     committed: _Committed | None = None
 
 
@@ -74,6 +82,20 @@ class Ballot:
             if known is not None and known != asked:
                 raise Refused(ReplyCode.KEY_REFUSED, f"another key of epoch {known.epoch} was confirmed before")
             self._write(key=asked)
+
+    def take(self, round: int, half: Half) -> None:
+        """Before one half of a round's ciphertexts is looked at, in a plan that keeps them apart.
+
+        Raises Refused(STALE_ROUND: an older round; SUM_REFUSED: the other half was here).
+        """
+        with self._lock:
+            asked, before = _Taken(round=round, half=half), self._record.taken
+            if before is not None and round < before.round:
+                why = f"halves of round {round}, but this gate has seen some of round {before.round}"
+                raise Refused(ReplyCode.STALE_ROUND, why)
+            if before is not None and round == before.round and before != asked:
+                raise Refused(ReplyCode.SUM_REFUSED, f"this gate has had the {before.half.lower()} of round {round}")
+            self._write(taken=asked)
 
     def vote(self, round: int, list_digest: str) -> None:
         """Before a Vote leaves. Raises Refused(STALE_ROUND: an older round; SECOND_SUM: another list)."""

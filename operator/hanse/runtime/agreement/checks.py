@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from hanse.api.encryption import EncryptionPlan
+from hanse.api.encryption import HALVES, EncryptionPlan, Half
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement.messages import Commit
 from hanse.runtime.agreement.roster import Roster
@@ -154,23 +154,24 @@ def check_contributions(
         if one.asked != contributions[0].asked:
             why = f"the server told {contributions[0].participant} and {one.participant} different things to train with"
             raise Refused(ReplyCode.SUM_REFUSED, why)
-        if (other := owner.setdefault(one.digest, one.participant)) != one.participant:
-            raise Refused(ReplyCode.SUM_REFUSED, f"{other} and {one.participant} send the same ciphertext")
+        for digest in (one.digest, one.bodies):
+            if (other := owner.setdefault(digest, one.participant)) != one.participant:
+                raise Refused(ReplyCode.SUM_REFUSED, f"{other} and {one.participant} send the same ciphertext")
     if len(contributions) < roster.plan.quorum:
         why = f"the list has {len(contributions)} updates, {roster.plan.quorum} are the least"
         raise Refused(ReplyCode.TOO_FEW_CONTRIBUTIONS, why)
     return list_digest(list(contributions))
 
 
-def check_ciphertexts(contributions: Sequence[Contribution], ciphertexts: Mapping[str, Bytes]) -> None:
-    """A verifier got the bytes that were signed, all of them and no more. Raises Refused(CIPHERTEXT_INVALID)."""
+def check_ciphertexts(contributions: Sequence[Contribution], half: Half, ciphertexts: Mapping[str, Bytes]) -> None:
+    """A verifier got the halves that were signed, all of them and no more. Raises Refused(CIPHERTEXT_INVALID)."""
     names = {one.participant for one in contributions}
     if names != set(ciphertexts):
         odd = ", ".join(sorted(names ^ set(ciphertexts))[:8])
         raise Refused(ReplyCode.CIPHERTEXT_INVALID, f"ciphertexts and signed updates differ: {odd}")
     for one in contributions:
-        if digest_of(ciphertexts[one.participant]) != one.digest:
-            why = f"the ciphertext is not the one that {one.participant} has signed"
+        if digest_of(ciphertexts[one.participant]) != one.half(half):
+            why = f"the {half.lower()} are not those that {one.participant} has signed"
             raise Refused(ReplyCode.CIPHERTEXT_INVALID, why)
 
 
@@ -196,12 +197,25 @@ def check_vote(one: Vote, *, roster: Roster, round: int, list_digest: str) -> No
 
 
 def check_recomputed(
-    recomputed: Sequence[Recomputed], *, roster: Roster, round: int, list_digest: str, sum_digest: str
+    recomputed: Sequence[Recomputed], *, roster: Roster, round: int, list_digest: str, sums: Mapping[Half, str]
 ) -> None:
-    """More verifiers than may lie say that this is the sum of the list.
+    """Of each half more verifiers than may lie say that this is the sum of the list; `sums`: digests by half.
 
-    Raises Refused(SIGNATURE_INVALID, STALE_ROUND, SUM_REFUSED: another list or sum, one twice, too few).
+    Where the plan keeps halves apart nobody may have had both. Raises Refused(SIGNATURE_INVALID, STALE_ROUND,
+    SUM_REFUSED: another list or sum, one twice, too few).
     """
+    for half in HALVES:
+        words = [one for one in recomputed if one.half == half]
+        _check_half(words, half, roster=roster, round=round, list_digest=list_digest, sum_digest=sums[half])
+    had = Counter(one.participant for one in recomputed)
+    if roster.plan.keeps_halves_apart and len(had) < len(recomputed):
+        why = f"{had.most_common(1)[0][0]} has had both halves of the ciphertexts"
+        raise Refused(ReplyCode.SUM_REFUSED, why)
+
+
+def _check_half(
+    recomputed: Sequence[Recomputed], half: Half, *, roster: Roster, round: int, list_digest: str, sum_digest: str
+) -> None:
     roster.verify_each(recomputed)
     for one in recomputed:
         if one.round != round:
@@ -212,7 +226,7 @@ def check_recomputed(
         if one.sum_digest != sum_digest:
             raise Refused(ReplyCode.SUM_REFUSED, f"this is not the sum that {one.participant} has computed")
     if len(recomputed) < roster.plan.verifiers:
-        why = f"{len(recomputed)} gates have computed the sum, {roster.plan.verifiers} must"
+        why = f"{len(recomputed)} gates have computed the sum of the {half.lower()}, {roster.plan.verifiers} must"
         raise Refused(ReplyCode.SUM_REFUSED, why)
 
 
@@ -278,12 +292,14 @@ def check_releases(
         raise Refused(ReplyCode.RELEASE_REFUSED, f"the model holds updates without a release: {who}")
 
 
-def verifiers(present: Collection[str], *, roster: Roster, round: int) -> tuple[str, ...]:
-    """Who recomputes the sum: `plan.verifiers` of those present, another group each round, so that all pay alike.
+def verifiers(present: Collection[str], *, roster: Roster, round: int) -> dict[Half, tuple[str, ...]]:
+    """Who recomputes the sum of each half: `plan.verifiers` of those present, others each round, so that all pay alike.
 
-    A gate does not ask who was chosen: any t+1 distinct ones hold one that is honest.
+    Nobody has both, but where fewer than twice as many are present. A gate does not ask who was chosen: any t+1
+    distinct ones hold one that is honest.
     """
     names = [name for name in roster.names if name in present]
     count = min(roster.plan.verifiers, len(names))
-    start = (round - 1) * count % len(names) if names else 0
-    return tuple(names[(start + step) % len(names)] for step in range(count))
+    start = 2 * (round - 1) * count % len(names) if names else 0
+    order = [*names[start:], *names[:start]] * 2
+    return {"Bodies": tuple(order[:count]), "Seeds": tuple(order[count : 2 * count])}

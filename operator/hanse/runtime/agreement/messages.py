@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, TypeVar
 
 from pydantic import Field, ValidationError
 
-from hanse.api.encryption import Digest
+from hanse.api.encryption import Digest, Half
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement.statements import (
     MOST_ATTEMPT,
@@ -47,7 +47,7 @@ TEXT: Final = "text"
 #: ArrayRecord of a train reply, and the array in it.
 UPDATE: Final = "update"
 CIPHERTEXT: Final = "ciphertext"
-#: ArrayRecord of a he_verify request to verifiers: an array for each participant, by name.
+#: ArrayRecord of a he_verify request to verifiers: half the ciphertext of each participant, by name.
 CIPHERTEXTS: Final = "ciphertexts"
 #: ArrayRecord of a he_apply request, and the array in it.
 SUM: Final = "sum"
@@ -202,16 +202,17 @@ class TrainReply(Message):
 
 
 class VerifyRequest(Message):
-    """To all; to verifiers with arrays "ciphertexts"{name: bytes}."""
+    """To all; to verifiers with `half` and that half of each ciphertext, arrays "ciphertexts"{name: bytes}."""
 
     LISTS = 1
 
     round: Round
+    half: Half | None = None
     contributions: Annotated[list[Contribution], _List]
 
 
 class VerifyReply(Message):
-    """From verifiers with the digest of the sum that they have computed."""
+    """From verifiers with the digest of the sum of halves that they have computed."""
 
     vote: Vote
     recomputed: Recomputed | None = None
@@ -220,12 +221,12 @@ class VerifyReply(Message):
 class ApplyRequest(Message):
     """With arrays "sum"{"sum"}."""
 
-    LISTS = 3
+    LISTS = 4  # where a plan does not keep halves apart, a verifier may speak of both
 
     round: Round
     contributions: Annotated[list[Contribution], _List]
     votes: Annotated[list[Vote], _List]
-    recomputed: Annotated[list[Recomputed], _List]
+    recomputed: Annotated[list[Recomputed], Field(max_length=2 * MOST)]
     seal: bool = False
 
 

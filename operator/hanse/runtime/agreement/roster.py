@@ -3,10 +3,10 @@
 Used by gates (both) and the server (`Roster`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from hanse.api.encryption import EncryptionPlan, ModelRelease, RosterMember
+from hanse.api.encryption import EncryptionPlan, Half, ModelRelease, RosterMember
 from hanse.api.replies import ReplyCode
 from hanse.pki.identity import sign, verifies
 from hanse.runtime.agreement.statements import (
@@ -121,9 +121,19 @@ class Signer:
         return self._sign(Confirmation, participant=self.participant, epoch=epoch, fingerprint=fingerprint)
 
     def contribution(
-        self, *, epoch: int, fingerprint: str, round: int, attempt: int, scale: str, digest: str, base: str, asked: str
+        self,
+        *,
+        epoch: int,
+        fingerprint: str,
+        round: int,
+        attempt: int,
+        scale: str,
+        digest: str,
+        halves: Mapping[Half, str],
+        base: str,
+        asked: str,
     ) -> Contribution:
-        """One encrypted update."""
+        """One encrypted update; `halves` are the digests of its two."""
         fields = {"epoch": epoch, "round": round, "attempt": attempt}
         return self._sign(
             Contribution,
@@ -131,6 +141,8 @@ class Signer:
             fingerprint=fingerprint,
             scale=scale,
             digest=digest,
+            bodies=halves["Bodies"],
+            seeds=halves["Seeds"],
             base=base,
             asked=asked,
             **fields,
@@ -140,9 +152,9 @@ class Signer:
         """Only after `Ballot.vote`."""
         return self._sign(Vote, participant=self.participant, round=round, list_digest=list_digest)
 
-    def recomputed(self, round: int, list_digest: str, sum_digest: str) -> Recomputed:
-        """The ciphertexts were hashed and added here."""
-        fields = {"list_digest": list_digest, "sum_digest": sum_digest}
+    def recomputed(self, round: int, list_digest: str, half: Half, sum_digest: str) -> Recomputed:
+        """These halves of the ciphertexts were hashed and added here."""
+        fields = {"list_digest": list_digest, "half": half, "sum_digest": sum_digest}
         return self._sign(Recomputed, participant=self.participant, round=round, **fields)
 
     def applied(self, *, round: int, base: int, list_digest: str, sum_digest: str, model: str, state: str) -> Applied:

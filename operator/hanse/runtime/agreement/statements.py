@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from hanse.api.encryption import Digest, ModelRelease
+from hanse.api.encryption import Digest, Half, ModelRelease
 from hanse.api.meta import PositiveDecimal, ShortName
 
 #: Ed25519 signature (RFC 8032) and X25519 public key (RFC 7748), bytes.
@@ -157,6 +157,7 @@ class Confirmation(_ByParticipant):
 class Contribution(_ByParticipant):
     """One encrypted update. `scale` is the roster's factor, `digest` the ciphertext's, `base` the model's it is of.
 
+    `bodies` and `seeds` are the digests of the ciphertext's halves, as verifiers get them.
     `asked` is `asked_digest` of what the app was told beside the model: a server that tells each something else (a
     learning rate of 0, statistics that blot out the features) would make a sum of one update and many zeros (model
     inconsistency: Pasquini, Francati, Ateniese, CCS 2022).
@@ -170,8 +171,14 @@ class Contribution(_ByParticipant):
     attempt: int = Field(ge=1, le=MOST_ATTEMPT)
     scale: PositiveDecimal
     digest: Digest
+    bodies: Digest
+    seeds: Digest
     base: Digest
     asked: Digest
+
+    def half(self, half: Half) -> str:
+        """Digest of one half of the ciphertext."""
+        return self.bodies if half == "Bodies" else self.seeds
 
 
 class Vote(_ByParticipant):
@@ -184,12 +191,13 @@ class Vote(_ByParticipant):
 
 
 class Recomputed(_ByParticipant):
-    """A verifier has hashed and added the ciphertexts of the list itself: this is their sum."""
+    """A verifier has hashed and added one half of each ciphertext of the list itself: this is the sum of these."""
 
     KIND = "recomputed"
 
     round: Round
     list_digest: Digest
+    half: Half
     sum_digest: Digest
 
 

@@ -35,6 +35,7 @@ from hanse.runtime.flower.rounds_report import Reporter, metric_texts, round_rec
 from hanse.runtime.flower.rounds_state import checkpoint_file
 from hanse.runtime.flower.rounds_sums import RoundSum
 from hanse.runtime.flower.rounds_training import Training
+from hanse.runtime.flower.rounds_verifying import Verifying
 from hanse.runtime.flower.rounds_votes import Round, RoundVoid
 from hanse.runtime.lost import read_lost
 
@@ -180,15 +181,8 @@ class EncryptedFederation:
     def _decide(self, number: int, updates: RoundSum) -> Commit:
         """Persist the list, have it voted for, added and applied. Raises RoundVoid."""
         self.training.decide(updates)
-        round_ = Round(
-            self.relay,
-            self.keys,
-            number,
-            self.state.base,
-            updates.listed,
-            updates.ciphertexts,
-            updates.adder.total(),
-        )
+        verifying = Verifying(self.relay, self.state, number, updates.ciphertexts)
+        round_ = Round(self.relay, self.keys, number, self.state.base, updates.listed, verifying, updates.adder.total())
         round_.verify()
         # They are as large as a model each, and nobody asks for them again.
         updates.ciphertexts.clear()

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hanse.api.encryption import Half
 from hanse.api.exitcodes import ExitCode
 from hanse.api.job import RoundRecord
 from hanse.runtime.aggregation.checkpoint import (
@@ -41,6 +42,8 @@ class Pending(BaseModel):
 
     round: int
     contributions: list[Contribution]
+    #: Which half of the ciphertexts a verifier was sent, by name.
+    halves: dict[str, Half] = Field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:

@@ -16,7 +16,7 @@ from hanse.runtime.flower.rounds_encrypted_state import Pending
 from hanse.runtime.flower.rounds_fleet import Answer
 from hanse.runtime.flower.rounds_relay import Relay, bytes_of, signed_by
 from hanse.runtime.flower.rounds_updates import metric_refusal
-from hanse.runtime.he import CiphertextInvalid, TooManyCiphertexts
+from hanse.runtime.he import CiphertextInvalid, TooManyCiphertexts, split_upload
 from hanse.runtime.refused import Refused
 
 
@@ -35,6 +35,8 @@ class RoundSum:
     relay: Relay
     adder: Adder
     number: int
+    #: Integers in an update.
+    points: int
     fingerprint: str
     #: Digest of the model that they must start from.
     base: str
@@ -83,6 +85,9 @@ class RoundSum:
         if digest_of(data) != one.digest or not self._wanted(one):
             return Reason.CIPHERTEXT_INVALID
         try:
+            halves = split_upload(self.relay.plan.scheme, data, self.points)
+            if any(digest_of(halves[half]) != one.half(half) for half in halves):
+                return Reason.CIPHERTEXT_INVALID
             self.adder.add(data)
         except (CiphertextInvalid, TooManyCiphertexts):
             return Reason.CIPHERTEXT_INVALID
@@ -102,4 +107,5 @@ class RoundSum:
     def _wanted(self, one: Contribution) -> bool:
         if self.decided is not None:
             return one in self.decided.contributions
-        return all(one.digest != other.digest for other in self.contributions.values())
+        taken = {digest for other in self.contributions.values() for digest in (other.digest, other.bodies)}
+        return taken.isdisjoint((one.digest, one.bodies))

@@ -91,7 +91,7 @@ class Training:
             self._summing.reset()
         decided = saved.pending if saved.pending is not None and saved.pending.round == number else None
         asked = asked_digest(self._configs(number, seed))
-        return RoundSum(self.relay, self._summing, number, "", self.state.model, asked, decided)
+        return RoundSum(self.relay, self._summing, number, saved.points, "", self.state.model, asked, decided)
 
     def _ask(self, updates: RoundSum, number: int, seed: int) -> list[int]:
         """Ask who is present and has given no update yet; who is present."""

@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hanse.api.conditions import Reason
+from hanse.api.encryption import Half
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import checks, messages
 from hanse.runtime.agreement.checks import Outcome
 from hanse.runtime.agreement.messages import ApplyReply, ApplyRequest, Commit, VerifyReply, VerifyRequest
-from hanse.runtime.agreement.statements import Applied, Contribution, Recomputed, Vote, digest_of, list_digest
+from hanse.runtime.agreement.statements import Applied, Contribution, Vote, digest_of, list_digest
 from hanse.runtime.flower.rounds_fleet import Question
 from hanse.runtime.flower.rounds_keys import Keys
 from hanse.runtime.flower.rounds_relay import PASSING, Relay, bytes_of, question, signed_by
+from hanse.runtime.flower.rounds_verifying import Verifying
+from hanse.runtime.he import split_total
 from hanse.runtime.refused import Refused
 
 _PAUSE_SECONDS: Final = 1.0
@@ -43,10 +46,9 @@ class Round:
     #: The committed round that it starts from.
     base: int
     contributions: list[Contribution]
-    ciphertexts: Mapping[str, bytes]
+    verifying: Verifying
     total: bytes
     votes: dict[int, Vote] = field(default_factory=dict)
-    recomputed: dict[int, Recomputed] = field(default_factory=dict)
     applied: dict[int, Applied] = field(default_factory=dict)
     #: Why a gate will never agree to this round.
     refused: dict[int, Reason] = field(default_factory=dict)
@@ -56,53 +58,54 @@ class Round:
     def __post_init__(self) -> None:
         self._list = list_digest(self.contributions)
         self._sum = digest_of(self.total)
+        cut = split_total(self.relay.plan.scheme, self.total, self.verifying.points)
+        self._sums = {half: digest_of(data) for half, data in cut.items()}
         names = self.relay.roster.names
-        start = (self.number - 1) * self.relay.plan.verifiers % len(names)
+        start = 2 * (self.number - 1) * self.relay.plan.verifiers % len(names)
         #: Whom to ask for work next: another order each round; who fails goes to the end.
         self._order = [self.relay.index(name) for name in (*names[start:], *names[:start])]
 
     # -- verify
 
     def verify(self) -> None:
-        """Collect enough votes and recomputed sums. Raises RoundVoid."""
-        plan = self.relay.plan
-        asked_to_add: set[int] = set()
+        """Collect enough votes and recomputed sums of both halves. Raises RoundVoid."""
+        plan, verifying = self.relay.plan, self.verifying
+        started = self.relay.clock.monotonic()
+        tried: set[tuple[int, Half]] = set()
         look = False
         while True:
             here, look = self.keys.here(plan.votes, look=look), True
-            adders = [i for i in self._order if i in here and i not in self.recomputed and i not in self.refused]
-            adders = adders[: max(plan.verifiers - len(self.recomputed), 0)]
-            fresh = bool(set(adders) - asked_to_add)
-            asked_to_add |= set(adders)
+            adders = verifying.choose([i for i in self._order if i in here and i not in self.refused])
+            fresh = bool(adders.items() - tried)
+            tried |= adders.items()
             came = self._ask_votes(here, adders)
-            if len(self.votes) >= plan.votes and len(self.recomputed) >= plan.verifiers:
+            if len(self.votes) >= plan.votes and verifying.done:
                 return
             self._check_hope("votes for the list", len(self.votes) + len(self.refused))
+            if not came:
+                self._check_halves(self.relay.clock.monotonic() - started)
             if not came and not fresh:
-                self._wait(f"round {self.number}: {len(self.votes)} votes, {len(self.recomputed)} sums", self.votes)
+                self._wait(f"round {self.number}: {len(self.votes)} votes, {verifying.told}", self.votes)
 
-    def _ask_votes(self, here: list[int], adders: list[int]) -> bool:
+    def _ask_votes(self, here: list[int], adders: Mapping[int, Half]) -> bool:
         request = VerifyRequest(round=self.number, contributions=self.contributions)
-        short = question(messages.VERIFY, self.number, request)
-        full = short if not adders else self._with_ciphertexts(request)
         due = [i for i in here if i not in self.votes and i not in self.refused]
-        questions = {i: full if i in adders else short for i in {*due, *adders}}
+        questions = dict.fromkeys(due, question(messages.VERIFY, self.number, request)) | self.verifying.questions(
+            request, adders
+        )
         if not questions:
             return False
         replies, failures = self.relay.exchange(questions, VerifyReply, self._check_vote)
         for index, reply in replies.items():
             self.votes[index] = reply.vote
             if reply.recomputed is not None:
-                self.recomputed[index] = reply.recomputed
+                self.verifying.recomputed[reply.recomputed.half][index] = reply.recomputed
         self._sort_out(failures)
-        for index in adders:
-            if index not in self.recomputed:
+        for index, half in adders.items():
+            if index not in self.verifying.recomputed[half]:
                 self._order.remove(index)
                 self._order.append(index)
         return bool(replies)
-
-    def _with_ciphertexts(self, request: VerifyRequest) -> Question:
-        return question(messages.VERIFY, self.number, request, record=messages.CIPHERTEXTS, arrays=self.ciphertexts)
 
     def _check_vote(self, reply: VerifyReply, name: str) -> None:
         roster, number = self.relay.roster, self.number
@@ -112,7 +115,7 @@ class Round:
             return
         signed_by(name, one.participant)
         roster.verify(one)
-        if (one.round, one.list_digest, one.sum_digest) != (number, self._list, self._sum):
+        if (one.round, one.list_digest, one.sum_digest) != (number, self._list, self._sums[one.half]):
             raise Refused(ReplyCode.SUM_REFUSED, f"{name} has computed another sum")
 
     # -- apply
@@ -142,7 +145,7 @@ class Round:
             round=self.number,
             contributions=self.contributions,
             votes=list(self.votes.values()),
-            recomputed=list(self.recomputed.values()),
+            recomputed=self.verifying.words,
         )
         asked = [i for i in to if i not in self.refused]
         plain = self._with_sum(request)
@@ -200,7 +203,7 @@ class Round:
 
     def _next_sealer(self, here: list[int]) -> int | None:
         """Verifiers have worked already: whoever comes after them."""
-        count = self.relay.plan.verifiers
+        count = 2 * self.relay.plan.verifiers
         order = [*self._order[count:], *self._order[:count]]
         return next((i for i in order if i in here and i not in self.refused), None)
 
@@ -226,18 +229,31 @@ class Round:
         self.keys.drop(failures.items())
         self.refused.update({i: reason for i, reason in failures.items() if reason not in PASSING})
 
+    def _check_halves(self, waited: float) -> None:
+        """Who has had one half does not get the other: when too few others are left or come back, no waiting helps."""
+        possible = self.verifying.possible(set(self._order) - self.refused.keys())
+        patient = waited < self.relay.config.start_timeout_seconds or len(self.votes) < self.relay.plan.votes
+        if possible and (patient or self.verifying.done):
+            return
+        why = f"{self.verifying.told}, and too few gates are left that may add up more"
+        raise RoundVoid(f"round {self.number} is void: {why}", self._reasons)
+
     def _check_hope(self, what: str, answered: int) -> None:
         """When too many refuse for good, no waiting helps."""
         plan, total = self.relay.plan, len(self.relay.roster)
         if total - len(self.refused) >= max(plan.votes, plan.verifiers):
             return
-        reasons = {self.relay.name(index): reason for index, reason in self.refused.items()}
+        reasons = self._reasons
         told = ", ".join(f"{name} {reason}" for name, reason in list(reasons.items())[:5])
         if len(self.votes) >= plan.votes and set(reasons.values()) == {Reason.SUM_REFUSED}:
             # The list was fine and so is the sum: nobody can say which of the updates was made up.
             named = ", ".join(one.participant for one in self.contributions[:5])
             told = f"{told}; one of the updates of {named} is ill-made"
         raise RoundVoid(f"round {self.number} is void, {answered} answers bring too few {what}: {told}", reasons)
+
+    @property
+    def _reasons(self) -> dict[str, Reason]:
+        return {self.relay.name(index): reason for index, reason in self.refused.items()}
 
     def _wait(self, told: str, done: Mapping[int, object]) -> None:
         gathering = self.relay.gathering

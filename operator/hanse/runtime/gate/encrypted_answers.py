@@ -82,7 +82,7 @@ class Answers:
     def _verify(self, content: Content) -> Content:
         request = self.read(messages.VerifyRequest, content)
         record = content.get(messages.CIPHERTEXTS)
-        given = None if record is None else {name: _raw(record, name) for name in record.arrays}
+        given = {} if record is None else {name: _raw(record, name) for name in record.arrays}
         vote, recomputed = self._rounds.verify(request, given)
         return text_record(messages.VerifyReply(vote=vote, recomputed=recomputed))
 

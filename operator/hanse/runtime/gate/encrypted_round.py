@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hanse.api.encryption import Half
 from hanse.api.privacy import Unit
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement.ballot import Ballot
@@ -27,9 +28,10 @@ from hanse.runtime.gate.encrypted_model import HeldModel
 from hanse.runtime.gate.encrypted_updates import Codecs, EncryptedUpdates
 from hanse.runtime.gate.outbox import Stored
 from hanse.runtime.gate.refused import Refused
+from hanse.runtime.he import split_total, split_upload
 
-#: The total of ciphertexts of so many points each, computed by a worker process without secrets.
-Add = Callable[[Sequence[bytes], int], bytes]
+#: The total of halves of ciphertexts of so many points each, computed by a worker process without secrets.
+Add = Callable[[Sequence[bytes], int, Half], bytes]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Rounds:
         return f"{self.held.model.digests.model} {asked}"
 
     def _contribution(self, number: int, stored: Stored, asked: str) -> Contribution:
+        halves = split_upload(self.roster.plan.scheme, stored.payload, self.points)
         return self.signer.contribution(
             epoch=self.key.epoch,
             fingerprint=self.key.fingerprint,
@@ -86,28 +89,39 @@ class Rounds:
             attempt=stored.slot.attempt,
             scale=self.roster.member(self.signer.participant).scale,
             digest=stored.digest,
+            halves={half: digest_of(data) for half, data in halves.items()},
             base=self.held.model.digests.model,
             asked=asked,
         )
 
     # -- agree
 
-    def verify(self, request: VerifyRequest, ciphertexts: Mapping[str, bytes] | None) -> tuple[Vote, Recomputed | None]:
-        """The vote for the list; with all its ciphertexts also the sum, computed here. Raises Refused and HeError."""
+    def verify(self, request: VerifyRequest, ciphertexts: Mapping[str, bytes]) -> tuple[Vote, Recomputed | None]:
+        """The vote for the list; with one half of all its ciphertexts also their sum, computed here.
+
+        Raises Refused and HeError.
+        """
         self.check(request.round)
         digest = self._list(request.round, request.contributions)
         if self.updates.lost(request.round):
             # Another gate of this participant was in this round and may have voted; nobody knows for what.
             raise Refused(ReplyCode.SECOND_SUM, "this owner has paid for an update of this round that is not here")
         total = None
-        if ciphertexts is not None:
-            check_ciphertexts(request.contributions, ciphertexts)
-            ordered = [ciphertexts[one.participant] for one in request.contributions]
-            total = self.add(ordered, self.points)
+        if request.half is not None:
+            total = self._add(request, request.half, ciphertexts)
         # Only now: a list with a ciphertext that is none gets no vote, and the round may go on without it.
         self.ballot.vote(request.round, digest)
         vote = self.signer.vote(request.round, digest)
-        return vote, None if total is None else self.signer.recomputed(request.round, digest, digest_of(total))
+        if request.half is None or total is None:
+            return vote, None
+        return vote, self.signer.recomputed(request.round, digest, request.half, digest_of(total))
+
+    def _add(self, request: VerifyRequest, half: Half, ciphertexts: Mapping[str, bytes]) -> bytes:
+        """The sum of one half of the list's ciphertexts; who holds the key does not take the other one too."""
+        if self.roster.plan.keeps_halves_apart:
+            self.ballot.take(request.round, half)
+        check_ciphertexts(request.contributions, half, ciphertexts)
+        return self.add([ciphertexts[one.participant] for one in request.contributions], self.points, half)
 
     def apply(self, request: ApplyRequest, total: bytes) -> Applied:
         """Decrypt what enough gates say is the sum of the one list, and apply it. Raises Refused, HeError and others.
@@ -121,9 +135,9 @@ class Rounds:
         self.check(number)
         digest = self._list(number, request.contributions)
         check_votes(request.votes, roster=self.roster, round=number, list_digest=digest)
-        check_recomputed(
-            request.recomputed, roster=self.roster, round=number, list_digest=digest, sum_digest=sum_digest
-        )
+        halves = split_total(self.roster.plan.scheme, total, self.points)
+        sums = {half: digest_of(data) for half, data in halves.items()}
+        check_recomputed(request.recomputed, roster=self.roster, round=number, list_digest=digest, sums=sums)
         cipher = self.key.cipher()
         self.ballot.decide(number, digest, sum_digest)
         model, codec = self.held.model, self.codecs.of(number, self.held.model.range)

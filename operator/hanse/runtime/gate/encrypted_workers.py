@@ -6,7 +6,7 @@ They stay warm between rounds: a worker takes a quarter of a second to start, a 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hanse.api.encryption import EncryptingScheme
+from hanse.api.encryption import EncryptingScheme, Half
 from hanse.runtime.he import Cipher, HeError, Summing
 
 
@@ -26,12 +26,13 @@ class Adder:
         self._summing: Summing | None = None
         self._count = 0
 
-    def add(self, ciphertexts: Sequence[bytes], count: int) -> bytes:
-        """The total of ciphertexts of `count` points each. Raises HeError."""
+    def add(self, ciphertexts: Sequence[bytes], count: int, half: Half) -> bytes:
+        """The total of one half of ciphertexts of `count` points each. Raises HeError."""
         if self._summing is None or count != self._count:
             self.close()
             self._summing, self._count = self._new(self._scheme, count, self._most), count
         try:
+            self._summing.reset(half)  # another one each round
             for one in ciphertexts:
                 self._summing.add(one)
             total = self._summing.total()

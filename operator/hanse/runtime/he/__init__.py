@@ -16,6 +16,7 @@ from hanse.runtime.he.errors import (
     TooManyCiphertexts,
     WorkerLost,
 )
+from hanse.runtime.he.halves import Halves, join_total, split_total, split_upload
 from hanse.runtime.he.keys import fingerprint
 from hanse.runtime.he.summing import Summing
 
@@ -28,6 +29,7 @@ __all__ = [
     "DecryptionImplausible",
     "Engine",
     "Facts",
+    "Halves",
     "HeError",
     "KeyInvalid",
     "PointOutOfRange",
@@ -38,4 +40,7 @@ __all__ = [
     "engine_of",
     "facts_of",
     "fingerprint",
+    "join_total",
+    "split_total",
+    "split_upload",
 ]

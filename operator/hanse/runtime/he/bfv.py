@@ -10,13 +10,13 @@ plus one half from scaling, so a sum of K is off by at most 21.5 K, and decrypti
 q / 2t = 2^20: K up to 48,000. `most_clients` is 1,024, where the worst sum has 5 bits of that left. With a public key
 (the benchmark's form, no gate uses it) errors are about 74 times as large and the bound is statistical.
 
-Everybody who holds the key reads every ciphertext under it. A decrypted total is exact, so it shows nothing of the
-key's error terms, unlike CKKS. Malformed ciphertexts could still be told apart by how they decrypt: gates decrypt what
-they have recomputed from signed uploads, and nothing else (`hanse.runtime.agreement`).
+Everybody who holds the key reads every whole ciphertext under it. A decrypted total is exact, so it shows nothing of
+the key's error terms, unlike CKKS. Malformed ciphertexts could still be told apart by how they decrypt: gates decrypt
+what others have recomputed from signed uploads, and nothing else (`hanse.runtime.agreement`).
 """
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import tenseal.sealapi as sealapi
@@ -27,6 +27,9 @@ from hanse.runtime.he.engine import Points
 from hanse.runtime.he.keys import Material
 from hanse.runtime.he.rlwe import Chunks, Total
 from hanse.runtime.he.seal import Parameters, Seal
+
+if TYPE_CHECKING:
+    from hanse.api.encryption import Half
 
 PARAMETERS: Final = Parameters("BFV", degree=4096, moduli=(40, 40, 29), plain=59)
 BITS: Final = 40
@@ -86,9 +89,9 @@ class Bfv:
         sealapi.KeyGenerator(self._seal.context, secret).create_public_key(public)
         return sealapi.Encryptor(self._seal.context, public)
 
-    def total(self, chunks: int) -> Total:
-        """An empty sum."""
-        return Total(self._chunks, chunks, self.form)
+    def total(self, chunks: int, half: "Half | None" = None) -> Total:
+        """An empty sum, of uploads or of one half of them."""
+        return Total(self._chunks, chunks, self.form, half)
 
     def decrypt(self, key: bytes, body: memoryview, count: int) -> Points:
         """The points of a total."""

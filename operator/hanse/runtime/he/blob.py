@@ -4,7 +4,7 @@
 |---|---|
 | 4 | "HHE1" |
 | 1 | scheme: 0 None, 1 BFV, 2 CKKS |
-| 1 | form: 1 upload from a seed, 2 upload under a public key, 3 total |
+| 1 | form: 1 upload from seeds, 2 upload under a public key, 3 total; halves: `Form` |
 | 2 | zero |
 | 4 | summands: 1 in an upload |
 | 8 | points |
@@ -15,9 +15,12 @@ Little-endian. The header is bound by no key: whoever wants to know what a blob 
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hanse.runtime.he.errors import CiphertextInvalid
+
+if TYPE_CHECKING:
+    from hanse.api.encryption import Half
 
 _HEADER: Final = struct.Struct("<4sBBHIQ")
 _MAGIC: Final = b"HHE1"
@@ -31,6 +34,16 @@ class Form(IntEnum):
     SEEDED = 1
     PUBLIC = 2
     TOTAL = 3
+    BODIES = 4  # half an upload from seeds
+    SEEDS = 5
+    BODY_SUMS = 6  # half a total
+    SEED_SUMS = 7
+
+
+#: What half an upload is, and half a total.
+UPLOAD_HALF: "Final[dict[Half, Form]]" = {"Bodies": Form.BODIES, "Seeds": Form.SEEDS}
+TOTAL_HALF: "Final[dict[Half, Form]]" = {"Bodies": Form.BODY_SUMS, "Seeds": Form.SEED_SUMS}
+_TOTALS: Final = (Form.TOTAL, *TOTAL_HALF.values())
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ def split(blob: bytes | memoryview, expected: Header, body_bytes: int) -> tuple[
     if (magic, zero) != (_MAGIC, 0) or scheme >= len(SCHEMES) or form not in list(Form):
         raise CiphertextInvalid("this is no ciphertext of Hanse")
     found = Header(SCHEMES[scheme], Form(form), summands, count)
-    fits = 1 <= summands <= expected.summands if expected.form is Form.TOTAL else summands == expected.summands
+    fits = 1 <= summands <= expected.summands if expected.form in _TOTALS else summands == expected.summands
     if (found.scheme, found.form, found.count) != (expected.scheme, expected.form, expected.count) or not fits:
         raise CiphertextInvalid(f"a {_words(found)} in place of a {_words(expected)}")
     return summands, view[HEADER_BYTES:]

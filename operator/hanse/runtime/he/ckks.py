@@ -23,7 +23,7 @@ they have recomputed from signed uploads, so this needs a participant. Prefer BF
 
 import os
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import tenseal.sealapi as sealapi
@@ -35,6 +35,9 @@ from hanse.runtime.he.errors import DecryptionImplausible
 from hanse.runtime.he.keys import Material
 from hanse.runtime.he.rlwe import Chunks, Total
 from hanse.runtime.he.seal import Parameters, Seal
+
+if TYPE_CHECKING:
+    from hanse.api.encryption import Half
 
 PARAMETERS: Final = Parameters("CKKS", degree=4096, moduli=(56,), scale=2.0**36)
 BITS: Final = 56
@@ -85,9 +88,9 @@ class Ckks:
             self._chunks.write_seeded(encryptor.encrypt_symmetric(plain), body[index])
         return body.tobytes()
 
-    def total(self, chunks: int) -> Total:
-        """An empty sum."""
-        return Total(self._chunks, chunks, self.form)
+    def total(self, chunks: int, half: "Half | None" = None) -> Total:
+        """An empty sum, of uploads or of one half of them."""
+        return Total(self._chunks, chunks, self.form, half)
 
     def decrypt(self, key: bytes, body: memoryview, count: int) -> Points:
         """The points of a total, flooded and rounded."""

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hanse.runtime.he.blob import HEADER_BYTES, Form
+from hanse.runtime.he.planes import SEED_BYTES
 
 if TYPE_CHECKING:
-    from hanse.api.encryption import Scheme
+    from hanse.api.encryption import Half, Scheme
     from hanse.runtime.he.framed import FramedEngine
 
 Points = NDArray[np.int64]
@@ -41,6 +42,7 @@ class Facts:
     slots: int  # points of one chunk
     upload_chunk_bytes: int
     total_chunk_bytes: int
+    coefficient_bits: int  # of the polynomials on the wire; 0: there are none, and no halves
 
     @property
     def bytes_per_parameter(self) -> float:
@@ -52,13 +54,20 @@ class Facts:
         """Of a total, for a model of many chunks."""
         return self.total_chunk_bytes / self.slots
 
-    def max_ciphertext_bytes(self, count: int) -> int:
-        """Bytes of the upload of `count` points: always exactly this many."""
-        return HEADER_BYTES + self.chunks(count) * self.upload_chunk_bytes
+    def max_ciphertext_bytes(self, count: int, half: Half | None = None) -> int:
+        """Bytes of the upload of `count` points, or of half of it: always exactly this many."""
+        seeds = SEED_BYTES if self.coefficient_bits else 0
+        size = {None: self.upload_chunk_bytes, "Bodies": self.upload_chunk_bytes - seeds, "Seeds": seeds}[half]
+        return HEADER_BYTES + self.chunks(count) * size
 
-    def max_total_bytes(self, count: int) -> int:
-        """Bytes of the total of `count` points: always exactly this many."""
-        return HEADER_BYTES + self.chunks(count) * self.total_chunk_bytes
+    def max_total_bytes(self, count: int, half: Half | None = None) -> int:
+        """Bytes of the total of `count` points, or of half of it: always exactly this many."""
+        return HEADER_BYTES + self.chunks(count) * self.total_chunk_size(half)
+
+    def total_chunk_size(self, half: Half | None) -> int:
+        """Bytes of a total's chunk, or of half of it."""
+        seeds = self.total_chunk_bytes // 2 if self.coefficient_bits else 0
+        return {None: self.total_chunk_bytes, "Bodies": self.total_chunk_bytes - seeds, "Seeds": seeds}[half]
 
     def chunks(self, count: int) -> int:
         """Ciphertexts of the scheme that `count` points take."""
@@ -117,6 +126,7 @@ FACTS: Final[dict[str, Facts]] = {
         slots=3,
         upload_chunk_bytes=8,
         total_chunk_bytes=8,
+        coefficient_bits=0,
     ),
     "BFV": Facts(
         scheme="BFV",
@@ -129,6 +139,7 @@ FACTS: Final[dict[str, Facts]] = {
         slots=3 * 4096,
         upload_chunk_bytes=2 * 4096 * 5 + 64,
         total_chunk_bytes=2 * 2 * 4096 * 5,
+        coefficient_bits=40,
     ),
     "CKKS": Facts(
         scheme="CKKS",
@@ -141,6 +152,7 @@ FACTS: Final[dict[str, Facts]] = {
         slots=2048,
         upload_chunk_bytes=4096 * 7 + 64,
         total_chunk_bytes=2 * 4096 * 7,
+        coefficient_bits=56,
     ),
 }
 

@@ -4,13 +4,16 @@ A kernel knows the arithmetic of one scheme and sees neither headers nor numbers
 """
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hanse.runtime.he.blob import HEADER_BYTES, Form, Header, split
+from hanse.runtime.he.blob import HEADER_BYTES, TOTAL_HALF, UPLOAD_HALF, Form, Header, split
 from hanse.runtime.he.engine import Facts, Points
 from hanse.runtime.he.errors import CountMismatch, PointOutOfRange, TooManyCiphertexts
+
+if TYPE_CHECKING:
+    from hanse.api.encryption import Half
 
 
 class KernelTotal(Protocol):
@@ -28,27 +31,30 @@ class Kernel(Protocol):
     def keygen(self) -> bytes: ...
     def round_key(self, key: bytes, number: int) -> bytes: ...
     def encrypt(self, key: bytes, points: Points) -> bytes: ...
-    def total(self, chunks: int) -> KernelTotal: ...
+    def total(self, chunks: int, half: "Half | None" = None) -> KernelTotal: ...
     def decrypt(self, key: bytes, body: memoryview, count: int) -> Points: ...
 
 
 class Totalling:
-    """A sum of uploads as they come; raises as `Engine.add` does, and is as before when it refuses one."""
+    """A sum of uploads, or of one half of them, as they come.
 
-    def __init__(self, kernel: Kernel, facts: Facts, count: int, most: int = 0) -> None:
+    Raises as `Engine.add` does, and is as before when it refuses one.
+    """
+
+    def __init__(self, kernel: Kernel, facts: Facts, count: int, most: int = 0, half: "Half | None" = None) -> None:
         check_count(count)
-        self._kernel = kernel
         self._facts = facts
-        self._expected = Header(facts.scheme, kernel.form, 1, count)
+        self._half = half
+        self._expected = Header(facts.scheme, UPLOAD_HALF[half] if half else kernel.form, 1, count)
         self._most = min(most or facts.most_clients, facts.most_clients)
-        self._sum = kernel.total(facts.chunks(count))
+        self._sum = kernel.total(facts.chunks(count), half)
         self.summands = 0
 
     def add(self, ciphertext: bytes | memoryview) -> None:
         """Add one upload."""
         if self.summands >= self._most:
             raise TooManyCiphertexts(f"more than {self._most} ciphertexts")
-        body_bytes = self._facts.max_ciphertext_bytes(self._expected.count) - HEADER_BYTES
+        body_bytes = self._facts.max_ciphertext_bytes(self._expected.count, self._half) - HEADER_BYTES
         _, body = split(ciphertext, self._expected, body_bytes)
         self._sum.add(body)
         self.summands += 1
@@ -63,7 +69,7 @@ class Totalling:
         """The canonical total."""
         count = self._expected.count
         body = self.part(0, self._facts.chunks(count))
-        return bytes(total_header(self._facts, count, self.summands)) + body
+        return bytes(total_header(self._facts, count, self.summands, self._half)) + body
 
 
 class FramedEngine:
@@ -92,13 +98,13 @@ class FramedEngine:
         header = Header(self._facts.scheme, self.kernel.form, 1, len(points))
         return bytes(header) + self.kernel.encrypt(key, points)
 
-    def totalling(self, count: int, most: int = 0) -> Totalling:
-        """An empty sum of ciphertexts of `count` points."""
-        return Totalling(self.kernel, self._facts, count, most)
+    def totalling(self, count: int, most: int = 0, half: "Half | None" = None) -> Totalling:
+        """An empty sum of ciphertexts of `count` points, or of one half of them."""
+        return Totalling(self.kernel, self._facts, count, most, half)
 
-    def add(self, ciphertexts: Iterable[bytes], count: int) -> bytes:
-        """As `Engine.add`."""
-        sum_ = self.totalling(count)
+    def add(self, ciphertexts: Iterable[bytes], count: int, half: "Half | None" = None) -> bytes:
+        """As `Engine.add`; with `half` the total of such halves."""
+        sum_ = self.totalling(count, half=half)
         for ciphertext in ciphertexts:
             sum_.add(ciphertext)
         return sum_.total()
@@ -108,9 +114,9 @@ class FramedEngine:
         return self.kernel.decrypt(key, total_body(total, self._facts, count)[1], count)
 
 
-def total_header(facts: Facts, count: int, summands: int) -> Header:
-    """What a total begins with."""
-    return Header(facts.scheme, Form.TOTAL, summands, count)
+def total_header(facts: Facts, count: int, summands: int, half: "Half | None" = None) -> Header:
+    """What a total begins with, or half of one."""
+    return Header(facts.scheme, TOTAL_HALF[half] if half else Form.TOTAL, summands, count)
 
 
 def total_body(total: bytes | memoryview, facts: Facts, count: int) -> tuple[int, memoryview]:

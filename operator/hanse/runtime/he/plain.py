@@ -3,7 +3,7 @@
 Three points of 19 bits in a word of 64, added as integers. The key is a key by form only.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from hanse.runtime.he.blob import Form
 from hanse.runtime.he.engine import Points
 from hanse.runtime.he.errors import CiphertextInvalid
 from hanse.runtime.he.keys import Material
+
+if TYPE_CHECKING:
+    from hanse.api.encryption import Half
 
 _WORD: Final = "<i8"
 
@@ -36,9 +39,9 @@ class Plain:
         Material.parse(key, "None", of_round=False)
         return lanes.pack(points, -(-len(points) // lanes.LANES)).astype(_WORD).tobytes()
 
-    def total(self, chunks: int) -> "PlainTotal":
-        """An empty sum."""
-        return PlainTotal(chunks)
+    def total(self, chunks: int, half: "Half | None" = None) -> "PlainTotal":
+        """An empty sum. The words are the bodies; there are no seeds, and nothing is hidden."""
+        return PlainTotal(0 if half == "Seeds" else chunks)
 
     def decrypt(self, key: bytes, body: memoryview, count: int) -> Points:
         """The points of a total."""
@@ -55,7 +58,7 @@ class PlainTotal:
     def add(self, body: memoryview) -> None:
         """Add the words of one upload. Raises CiphertextInvalid."""
         words = np.frombuffer(body, _WORD)
-        if words.max() > lanes.WORD_LIMIT or words.min() < -lanes.WORD_LIMIT:
+        if (words > lanes.WORD_LIMIT).any() or (words < -lanes.WORD_LIMIT).any():
             raise CiphertextInvalid("a word is larger than three lanes hold")
         self._sum += words
 

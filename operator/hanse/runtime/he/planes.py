@@ -40,6 +40,19 @@ def read(chunk: NDArray[np.void], bits: int) -> Words:
     return words
 
 
+def halves(bits: int, size: int) -> tuple[list[slice], list[slice]]:
+    """Where the bytes of each of the two polynomials are in a chunk of `size` bytes that holds both."""
+    coefficients = size * 8 // (2 * bits)
+    found: tuple[list[slice], list[slice]] = ([], [])
+    at = 0
+    for _, kind, _ in _PLANES[bits]:
+        for polynomial in found:
+            end = at + coefficients * np.dtype(kind).itemsize
+            polynomial.append(slice(at, end))
+            at = end
+    return found
+
+
 def below(chunk: NDArray[np.void], bits: int, bounds: tuple[int, ...]) -> bool:
     """Whether all coefficients, shape (…, primes, degree), are below the bound of their prime.
 

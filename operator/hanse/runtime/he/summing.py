@@ -13,17 +13,17 @@ from hanse.runtime.he.wire import Operation, batches
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from hanse.api.encryption import Scheme
+    from hanse.api.encryption import Half, Scheme
 
 
 class Summing:
-    """One total in the making. A context manager; not safe for threads.
+    """One total in the making, of uploads or of one half of them. A context manager; not safe for threads.
 
     Keep it for all rounds (`reset`): a worker takes a quarter of a second to start. It refers to the ciphertexts that
     were added until `reset` or `close`, to add them again after a crash.
     """
 
-    def __init__(self, scheme: Scheme, count: int, most: int = 0) -> None:
+    def __init__(self, scheme: Scheme, count: int, most: int = 0, half: Half | None = None) -> None:
         """A sum of ciphertexts of `count` points each, at most `most` of them (0: as many as the engine can).
 
         Raises CountMismatch for a model without points.
@@ -32,6 +32,7 @@ class Summing:
         self._scheme = scheme
         self._facts = facts_of(scheme)
         self._count = count
+        self._half = half
         self._most = min(most or self._facts.most_clients, self._facts.most_clients)
         self._added: list[bytes] = []
         self._process = self._start()
@@ -44,7 +45,7 @@ class Summing:
         """
         if len(self._added) >= self._most:
             raise TooManyCiphertexts(f"more than {self._most} ciphertexts")
-        size = self._facts.max_ciphertext_bytes(self._count)
+        size = self._facts.max_ciphertext_bytes(self._count, self._half)
         if len(ciphertext) != size:
             raise CiphertextInvalid(f"{len(ciphertext)} bytes; {self._scheme} of this size has {size}")
         try:
@@ -66,15 +67,15 @@ class Summing:
             raise WorkerLost("the process that adds ciphertexts died twice") from error
 
     def _ask_total(self) -> bytes:
-        parts = [bytes(total_header(self._facts, self._count, len(self._added)))]
+        parts = [bytes(total_header(self._facts, self._count, len(self._added), self._half))]
         for first, last in batches(self._facts, self._count):
-            size = (last - first) * self._facts.total_chunk_bytes
+            size = (last - first) * self._facts.total_chunk_size(self._half)
             parts.append(bytes(self._process.ask(Operation.PART, first, last, size=size)))
         return b"".join(parts)
 
-    def reset(self) -> None:
-        """Forget what was added and begin a new total in the same process. Raises WorkerLost."""
-        self._added = []
+    def reset(self, half: Half | None = None) -> None:
+        """Forget what was added and begin a new total, of uploads or halves, in the same process. Raises WorkerLost."""
+        self._added, self._half = [], half
         try:
             self._open(self._process)
         except Died:
@@ -95,7 +96,8 @@ class Summing:
         return process
 
     def _open(self, process: Process) -> None:
-        process.ask(Operation.OPEN, self._count, self._most, self._scheme.encode())
+        what = self._scheme if self._half is None else f"{self._scheme}\0{self._half}"
+        process.ask(Operation.OPEN, self._count, self._most, what.encode())
 
     def _restart(self) -> None:
         self._process.close()

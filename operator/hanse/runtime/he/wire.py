@@ -32,8 +32,8 @@ class Operation(IntEnum):
     HOLD = 1  # a scheme and a job's key
     ENCRYPT = 2  # points as int32 [round] -> chunks
     DECRYPT = 3  # chunks [round, points] -> points as int32
-    OPEN = 4  # a scheme [points, most]: begin an empty sum
-    ADD = 5  # an upload
+    OPEN = 4  # a scheme, or a scheme and a half [points, most]: begin an empty sum
+    ADD = 5  # an upload, or half of one
     PART = 6  # [first chunk, the one after the last] -> chunks of the total
 
 

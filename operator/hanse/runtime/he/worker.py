@@ -17,7 +17,7 @@ from hanse.runtime.he.engine import Facts, engine_of
 from hanse.runtime.he.wire import DONE, ERRORS, MOST_ERROR_BYTES, REPLY, REQUEST, Inbox, Operation, write_all
 
 if TYPE_CHECKING:
-    from hanse.api.encryption import Scheme
+    from hanse.api.encryption import Half, Scheme
     from hanse.runtime.he.framed import FramedEngine, Kernel, Totalling
 
 #: What the address space of an adding worker may grow by, beside the sum itself.
@@ -59,11 +59,12 @@ class Worker:
             raise RuntimeError("no key is held")
         return self._engine.kernel, self._engine.round_key(self._key, number)
 
-    def _open(self, scheme: bytes, count: int, most: int) -> None:
+    def _open(self, what: bytes, count: int, most: int) -> None:
+        scheme, _, half = what.partition(b"\0")
         if self._engine is None:
             self._engine = _engine(scheme)
             limit_memory(self._engine.facts, count)
-        self._sum = self._engine.totalling(count, most)
+        self._sum = self._engine.totalling(count, most, cast("Half", half.decode()) if half else None)
 
 
 def _engine(scheme: bytes) -> "FramedEngine":

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hanse.api.encryption import HALVES
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import Signer, digest_of, messages
-from hanse.runtime.agreement.statements import Contribution, asked_digest
+from hanse.runtime.agreement.statements import Contribution, Recomputed, asked_digest
 from hanse.runtime.codec import Layout
 from hanse.runtime.codec.summed import SumCodec
 from hanse.runtime.gate.encrypted_workers import Workers
-from hanse.runtime.he import Cipher, engine_of
+from hanse.runtime.he import Cipher, engine_of, split_total
 from tests.unit.runtime.gate.encrypted_fleet import HERE, MODEL, Fleet, Server, step
 
 CODE = ReplyCode
@@ -43,6 +44,18 @@ class Hostile(Server):
     def total_of(self, names: list[str]) -> bytes:
         """What the engine adds up of these uploads."""
         return engine_of("BFV").add([self.ciphertexts[name] for name in names], self.count)
+
+    def voted(self, listed: list[Contribution], voters: list[str]) -> messages.ApplyRequest:
+        """Some gates' votes for a list; its true sum has been computed by others, whose votes are somewhere else."""
+        message = self.agree(1, listed, voters, [])
+        total = self.total_of([one.participant for one in listed])
+        return message.model_copy(update={"recomputed": self.words([B, C], message.votes[0].list_digest, total)})
+
+    def words(self, signers: list[str], list_digest: str, total: bytes) -> list[Recomputed]:
+        """Two participants' word that this is the sum of a list, as they sign it where they lie: one for each half."""
+        cut = split_total("BFV", total, self.count)
+        pairs = zip(signers, HALVES, strict=True)
+        return [self.fleet.signer(who).recomputed(1, list_digest, h, digest_of(cut[h])) for who, h in pairs]
 
     def mean(self, points: NDArray[np.int64], mass: float) -> Vector:
         """Points as the update that they are: a division that anybody can do."""
@@ -88,6 +101,7 @@ def watching(decrypted: list[tuple[int, NDArray[np.int64]]]) -> Workers:
 def forged(server: Hostile, name: str, signer: Signer, **changes: str) -> Contribution:
     """A contribution to round 1 by whoever signs it."""
     hello = server.hello(A)
+    cut = {half: digest_of(server.half(name, half)) for half in HALVES}
     fields = {
         "fingerprint": hello.fingerprint,
         "scale": server.fleet.plan.member(name).scale,
@@ -95,7 +109,7 @@ def forged(server: Hostile, name: str, signer: Signer, **changes: str) -> Contri
         "base": hello.model,
         "asked": asked_digest({"config": {"server-round": 1}}),
     }
-    return signer.contribution(epoch=1, round=1, attempt=1, **{**fields, **changes})
+    return signer.contribution(epoch=1, round=1, attempt=1, **{**fields, **changes}, halves=cut)
 
 
 def own_update(name: str) -> Vector:

@@ -10,19 +10,19 @@ from tests.unit.runtime.gate.encrypted_fleet import MODEL
 def one_upload_as_the_aggregate(server: Hostile) -> Vector:
     """The list is honest, what comes back as its sum is bank-a's upload."""
     listed = server.collect()
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     return server.end_with(message, server.total_of([A])) * server.mass(A, B, C) / server.mass(A)
 
 
 def one_upload_as_the_list(server: Hostile) -> Vector:
     listed = server.collect()[:1]
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     return server.end_with(message, server.total_of([A]))
 
 
 def one_upload_three_times(server: Hostile) -> Vector:
     listed = server.collect()[:1] * 3
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     return server.end_with(message, server.total_of([A, A, A]))
 
 
@@ -31,7 +31,7 @@ def one_upload_in_the_others_places(server: Hostile) -> Vector:
     listed = server.collect()
     honest = dict(server.ciphertexts)
     server.ciphertexts = dict.fromkeys(honest, honest[A])
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     return server.end_with(message, server.total_of([A, B, C])) * server.mass(A, B, C) / server.mass(A) / 3
 
 
@@ -40,7 +40,7 @@ def one_upload_signed_by_colluders(server: Hostile) -> Vector:
     mine = server.collect()[0]
     server.ciphertexts = dict.fromkeys(server.ciphertexts, server.ciphertexts[A])
     listed = [mine, *(forged(server, name, server.fleet.signer(name), digest=mine.digest) for name in (B, C))]
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     return server.end_with(message, server.total_of([A, B, C])) * server.mass(A, B, C) / server.mass(A) / 3
 
 
@@ -51,7 +51,7 @@ def uploads_of_its_own(server: Hostile) -> Vector:
     for name in (B, C):
         signer = Signer(stranger.private, name, server.fleet.roster.agreement)
         listed.append(forged(server, name, signer))
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     moved = server.end_with(message, server.total_of([A, B, C])) * server.mass(A, B, C)
     return (moved - sum(server.mass(name) * own_update(name) for name in (B, C))) / server.mass(A)
 
@@ -62,15 +62,15 @@ def a_participant_of_its_own(server: Hostile) -> Vector:
     server.ciphertexts["bank-x"] = server.ciphertexts.pop(B)
     signer = Signer(new_identity().private, "bank-x", server.fleet.roster.agreement)
     listed = [mine, forged(server, C, signer, scale="1", digest=digest_of(server.ciphertexts["bank-x"]))]
-    server.agree(1, listed, [A, B, C], [B])
+    server.agree(1, listed, [A, B, C], [B, C])
     raise AssertionError("a stranger was counted")
 
 
 def two_subsets_at_two_gates(server: Hostile) -> Vector:
     """bank-a gets the whole sum, bank-b the one without bank-a."""
     listed = server.collect()
-    server.apply(A, server.agree(1, listed, [A], [A]), server.total_of([A, B, C]))
-    server.apply(B, server.agree(1, listed[1:], [B], [B]), server.total_of([B, C]))
+    server.apply(A, server.voted(listed, [A]), server.total_of([A, B, C]))
+    server.apply(B, server.voted(listed[1:], [B]), server.total_of([B, C]))
     (_, whole), (_, part) = server.decrypted
     return server.mean(whole - part, server.mass(A))
 
@@ -78,8 +78,8 @@ def two_subsets_at_two_gates(server: Hostile) -> Vector:
 def two_lists_at_one_gate(server: Hostile) -> Vector:
     """The same to all of them, one list after the other."""
     listed = server.collect()
-    server.apply(B, server.agree(1, listed, [A, B, C], [B]), server.total_of([A, B, C]))
-    server.apply(B, server.agree(1, listed[1:], [A, B, C], [B]), server.total_of([B, C]))
+    server.apply(B, server.agree(1, listed, [A, B, C], [B, C]), server.total_of([A, B, C]))
+    server.apply(B, server.agree(1, listed[1:], [A, B, C], [B, C]), server.total_of([B, C]))
     (_, whole), (_, part) = server.decrypted
     return server.mean(whole - part, server.mass(A))
 
@@ -87,10 +87,10 @@ def two_lists_at_one_gate(server: Hostile) -> Vector:
 def two_lists_around_a_kill(server: Hostile) -> Vector:
     """The gates are killed in between: their memory is gone."""
     listed = server.collect()
-    server.apply(B, server.agree(1, listed, [A, B, C], [B]), server.total_of([A, B, C]))
+    server.apply(B, server.agree(1, listed, [A, B, C], [B, C]), server.total_of([A, B, C]))
     for gate in server.fleet.gate.values():
         gate.kill()
-    server.apply(B, server.agree(1, listed[1:], [A, B, C], [B]), server.total_of([B, C]))
+    server.apply(B, server.agree(1, listed[1:], [A, B, C], [B, C]), server.total_of([B, C]))
     (_, whole), (_, part) = server.decrypted
     return server.mean(whole - part, server.mass(A))
 
@@ -98,8 +98,8 @@ def two_lists_around_a_kill(server: Hostile) -> Vector:
 def an_old_round_again(server: Hostile) -> Vector:
     """Round 1 is said to be void; its uploads come back in round 2, without bank-a's."""
     listed = server.collect()
-    server.apply(B, server.agree(1, listed, [A, B, C], [B]), server.total_of([A, B, C]))
-    message = server.agree(2, listed[1:], [A, B, C], [B])
+    server.apply(B, server.agree(1, listed, [A, B, C], [B, C]), server.total_of([A, B, C]))
+    message = server.agree(2, listed[1:], [A, B, C], [B, C])
     server.apply(B, message, server.total_of([B, C]))
     (_, whole), (_, part) = server.decrypted
     return server.mean(whole - part, server.mass(A))
@@ -109,7 +109,7 @@ def an_old_list_again(server: Hostile) -> Vector:
     """Round 2 is asked for first; then round 1, with two lists to choose from."""
     listed = server.collect()
     second = [server.train(name, 2) for name in (A, B, C)]
-    server.agree(2, second, [A, B, C], [B])
+    server.agree(2, second, [A, B, C], [B, C])
     server.agree(1, listed, [A, B, C], [])
     raise AssertionError("a vote for round 1 after one for round 2")
 
@@ -117,9 +117,9 @@ def an_old_list_again(server: Hostile) -> Vector:
 def a_vote_for_two(server: Hostile) -> Vector:
     """bank-a's vote twice in one message makes two."""
     listed = server.collect()
-    message = server.agree(1, listed, [A], [A])
+    message = server.voted(listed, [A])
     server.apply(A, message.model_copy(update={"votes": message.votes * 2}), server.total_of([A, B, C]))
-    message = server.agree(1, listed[1:], [B], [B])
+    message = server.voted(listed[1:], [B])
     server.apply(B, message.model_copy(update={"votes": message.votes * 2}), server.total_of([B, C]))
     (_, whole), (_, part) = server.decrypted
     return server.mean(whole - part, server.mass(A))
@@ -183,7 +183,7 @@ def a_sum_under_another_key(server: Hostile) -> Vector:
     listed = server.collect()
     other = fingerprint(engine_of("BFV").keygen())
     wrong = forged(server, C, server.fleet.signer(C), fingerprint=other, digest=listed[2].digest)
-    message = server.agree(1, [*listed[:2], wrong], [A, B, C], [B])
+    message = server.agree(1, [*listed[:2], wrong], [A, B, C], [B, C])
     server.apply(B, message, server.total_of([A, B, C]))
     raise AssertionError("updates under two keys were added up")
 
@@ -191,7 +191,7 @@ def a_sum_under_another_key(server: Hostile) -> Vector:
 def the_model_without_everybodys_word(server: Hostile) -> Vector:
     """bank-a alone is in the list of bank-b's and bank-c's release: it has not said yes."""
     listed = server.collect()
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     server.finish(1, message, server.total_of([A, B, C]), [A, B, C])
     moved = LAYOUT.flatten(server.model(B, server.release([B, C])).arrays()) - LAYOUT.flatten(MODEL)
     return (moved * server.mass(A, B, C) - sum(server.mass(name) * own_update(name) for name in (B, C))) / server.mass(
@@ -202,7 +202,7 @@ def the_model_without_everybodys_word(server: Hostile) -> Vector:
 def a_model_of_its_own(server: Hostile) -> Vector:
     """A commit that one colluder has signed alone: its model would be what everybody trains on."""
     listed = server.collect()
-    message = server.agree(1, listed, [A, B, C], [B])
+    message = server.agree(1, listed, [A, B, C], [B, C])
     word, _ = server.apply(C, message, server.total_of([A, B, C]))
     crafted = server.fleet.signer(C).applied(
         round=1,

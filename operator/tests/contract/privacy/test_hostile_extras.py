@@ -8,7 +8,7 @@ import pytest
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from hanse.runtime.agreement import digest_of, messages
+from hanse.runtime.agreement import messages
 from tests.contract.privacy.hostile import CLOSE, CODE, SECRET, A, B, C, Hostile, Vector, watching
 from tests.unit.runtime.gate.encrypted_fleet import MODEL, Fleet, GateRefused, refused, request, step
 
@@ -16,18 +16,18 @@ FIVE = [A, B, C, "bank-d", "bank-e"]
 
 
 def a_lying_verifier(root: Path, threshold: int) -> Vector:
-    """bank-e signs that bank-a's upload is the sum of all."""
+    """bank-d and bank-e sign that bank-a's upload is the sum of all: one verifier of each half."""
     fleet = Fleet(root, members=FIVE, quorum=4, collusion_threshold=threshold)
     server = Hostile(fleet)
     try:
         listed = server.collect()
-        honest = server.agree(1, listed, FIVE, [B])
+        honest = server.agree(1, listed, FIVE, [B, C])
         alone = server.total_of([A])
-        lie = fleet.signer("bank-e").recomputed(1, honest.votes[0].list_digest, digest_of(alone))
+        lies = server.words(["bank-d", "bank-e"], honest.votes[0].list_digest, alone)
         if threshold:
             with refused(CODE.SUM_REFUSED):
-                server.apply(A, honest.model_copy(update={"recomputed": [lie, *honest.recomputed]}), alone)
-        moved = server.end_with(honest.model_copy(update={"recomputed": [lie]}), alone)
+                server.apply(A, honest.model_copy(update={"recomputed": [*lies, *honest.recomputed]}), alone)
+        moved = server.end_with(honest.model_copy(update={"recomputed": lies}), alone)
         return moved * server.mass(*FIVE) / server.mass(A)
     finally:
         fleet.close()
@@ -38,7 +38,7 @@ def test_a_verifier_that_lies_is_not_enough(tmp_path: Path, caplog: pytest.LogCa
         a_lying_verifier(tmp_path / "one", threshold=1)
     assert caught.value.code is CODE.SUM_REFUSED
     assert "this is not the sum that bank-b has computed" in caplog.text
-    assert "1 gates have computed the sum, 2 must" in caplog.text
+    assert "1 gates have computed the sum of the bodies, 2 must" in caplog.text
 
     # The control: one more than collusionThreshold.
     np.testing.assert_allclose(a_lying_verifier(tmp_path / "none", threshold=0), SECRET, atol=CLOSE)

@@ -52,7 +52,7 @@ from tests.contract.privacy.hostile_attacks import (
 from tests.unit.runtime.agreement.mutants import without
 from tests.unit.runtime.gate.encrypted_fleet import GateRefused
 
-BALLOT: dict[str, Any] = {name: getattr(ballots.Ballot, name) for name in ("_check_list", "decide")}
+BALLOT: dict[str, Any] = {name: getattr(ballots.Ballot, name) for name in ("_check_list", "decide", "take")}
 
 
 Attack = Callable[[Hostile], Vector]
@@ -69,8 +69,8 @@ ATTACKS: list[tuple[Attack, ReplyCode, str, Mapping[ModuleType, list[str]]]] = [
     (
         one_upload_in_the_others_places,
         CODE.CIPHERTEXT_INVALID,
-        "not the one that bank-b has signed",
-        {checks: ["the ciphertext is not the one"]},
+        "bodies are not those that bank-b has signed",
+        {checks: ["are not those that"]},
     ),
     (one_upload_signed_by_colluders, CODE.SUM_REFUSED, "bank-a and bank-b send", {checks: ["send the same"]}),
     (uploads_of_its_own, CODE.SIGNATURE_INVALID, "bank-b is not signed by bank-b", {roster: ["is not signed by"]}),
@@ -99,7 +99,7 @@ ATTACKS: list[tuple[Attack, ReplyCode, str, Mapping[ModuleType, list[str]]]] = [
     (
         a_sum_that_nobody_computed,
         CODE.SUM_REFUSED,
-        "0 gates have computed the sum, 1 must",
+        "0 gates have computed the sum of the bodies, 1 must",
         {checks: ["have computed the sum"]},
     ),
     (its_own_key, CODE.SIGNATURE_INVALID, "key of bank-a is not signed by bank-a", {roster: ["is not signed by"]}),

@@ -10,7 +10,7 @@ from rich.console import Console
 from hanse.api import names
 from hanse.api.certificate import Certificate, CertifiedRelease, SignedCertificate
 from hanse.api.participation import JobRef
-from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
+from hanse.api.privacy import Adversary, PrivacyPlan, ReleaseKind, Slot
 from hanse.cli.certificate import verify
 from hanse.cli.errors import CertificateError
 from hanse.dp import certified, epsilons
@@ -66,21 +66,22 @@ def test_each_adversary_has_its_figure(tmp_path: Path) -> None:
     assert any("mechanism Distributed, sums of 4 or more shares" in line for line in lines)
     said = [line.split() for line in lines if line.startswith("epsilon")]
     exact = epsilons(made, made.slots())
-    assert [words[1] for words in said[:4]] == ["Released", "Reserved"] * 2
-    figures = [float(words[2].rstrip(":")) for words in said[:4]]
-    assert figures == pytest.approx([exact["ServerAndOne"]] * 2 + [exact["Outsiders"]] * 2, rel=1e-3)
-    assert exact["ServerAndOne"] > 2 * exact["Outsiders"]
-    pld = [float(words[2].rstrip(":")) for words in said[4:]]
-    assert len(pld) == 2
-    assert 0.8 * exact["ServerAndOne"] < pld[0] < exact["ServerAndOne"]
-    assert 0.8 * exact["Outsiders"] < pld[1] < exact["Outsiders"]
+    assert [words[1] for words in said[:6]] == ["Released", "Reserved"] * 3
+    figures = [float(words[2].rstrip(":")) for words in said[:6]]
+    shown: list[Adversary] = ["ServerAndOne", "Outsiders", "OneParticipant"]
+    assert figures == pytest.approx([exact[each] for each in shown for _ in range(2)], rel=1e-3)
+    assert exact["ServerAndOne"] > 1.5 * exact["OneParticipant"] > 1.5 * exact["Outsiders"]
+    pld = [float(words[2].rstrip(":")) for words in said[6:]]
+    assert len(pld) == 3
+    for each, value in zip(shown, pld, strict=True):
+        assert 0.8 * exact[each] < value < exact[each]
     groups = [line.partition("adversaries ")[2].partition(", accountant")[0] for line in lines if "epsilon" in line]
-    holders, sums = "OneParticipant, ServerAndOne", "Outsiders, CollusionThreshold"
-    assert groups == [holders, holders, sums, sums, holders, sums]
+    alone, sums, one = "ServerAndOne", "Outsiders, CollusionThreshold", "OneParticipant"
+    assert groups == [alone, alone, sums, sums, one, one, alone, sums, one]
 
 
-def test_a_figure_against_outsiders_that_is_too_small_is_caught(tmp_path: Path) -> None:
-    with pytest.raises(CertificateError, match=r"epsilon Released is 2\.9999.* the certificate says 1"):
+def test_a_figure_that_is_too_small_is_caught(tmp_path: Path) -> None:
+    with pytest.raises(CertificateError, match=r"epsilon Released is 3\.52.* the certificate says 1"):
         told(signed(plan("Silo", 3, 4), epsilon="1"), tmp_path)
 
 

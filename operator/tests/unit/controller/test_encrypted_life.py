@@ -222,5 +222,5 @@ async def test_each_adversary_has_a_figure_of_its_own() -> None:
         await rig.advance(5)
     told = {each["adversary"]: float(each["spent"]) for each in rig.status["privacy"]["epsilon"]}
     assert told == pytest.approx(worst, abs=2e-3)
-    assert told["OneParticipant"] == told["ServerAndOne"] > told["Outsiders"] == told["CollusionThreshold"]
+    assert told["ServerAndOne"] >= told["OneParticipant"] > told["Outsiders"] == told["CollusionThreshold"]
     assert rig.status["summary"]["epsilon"] == "3.0/3.0"

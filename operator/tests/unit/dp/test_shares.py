@@ -63,13 +63,35 @@ class TestWhoKnowsWhat:
     def test_nobody_colludes_with_a_threshold_of_zero(self) -> None:
         made = plan(quorum=4)
         found = {each: unknown_shares(made, each) for each in epsilons(made, [])}
-        assert found == {"Outsiders": 4, "OneParticipant": 1, "CollusionThreshold": 4, "ServerAndOne": 1}
+        assert found == {"Outsiders": 4, "OneParticipant": 3, "CollusionThreshold": 4, "ServerAndOne": 1}
         # One helps the server all the same.
         assert (
             unknown_shares(made, "ServerAndOne", "Threshold")
             == unknown_shares(made, "OneParticipant", "Threshold")
             == 3
         )
+
+    @pytest.mark.parametrize(
+        ("quorum", "colluding", "one", "threshold"),
+        [
+            (2, 0, 1, 2),
+            (3, 0, 2, 3),
+            (3, 1, 1, 1),
+            (4, 1, 3, 3),
+            (6, 1, 5, 5),
+            (5, 2, 1, 1),
+            (6, 2, 5, 1),
+            (9, 3, 8, 1),
+        ],
+    )
+    def test_one_gate_reads_no_update_where_halves_are_kept_apart(
+        self, quorum: int, colluding: int, one: int, threshold: int
+    ) -> None:
+        """One subtracts its own share from sums; two may have both halves, as may one where verifiers are too few."""
+        made = plan(quorum=quorum, colluding=colluding)
+        assert unknown_shares(made, "OneParticipant") == one
+        assert unknown_shares(made, "CollusionThreshold") == threshold
+        assert unknown_shares(made, "ServerAndOne") == 1
 
     def test_local_noise_is_one_share_for_everybody(self) -> None:
         local = resolve(asked("Silo", epsilon="1"), 3, None)
@@ -99,7 +121,10 @@ class TestResolve:
         else:
             assert found["Outsiders"] < epsilon(sums_rdp(made), DELTA), "all of the quorum add noise"
             assert found["CollusionThreshold"] == found["ServerAndOne"]
-        assert found["OneParticipant"] == found["ServerAndOne"] > 3
+        if colluding == 0:
+            assert 3 < found["OneParticipant"] < found["ServerAndOne"], "four shares, and one"
+        else:
+            assert found["OneParticipant"] == found["ServerAndOne"] > 3
         assert epsilon(plan_rdp(made), DELTA) == found[made.adversary] == found["ServerAndOne"]
 
     def test_the_worst_case_says_what_was_asked_where_it_is_met(self) -> None:
@@ -107,7 +132,9 @@ class TestResolve:
         worst = worst_epsilons(made)
         assert worst["Outsiders"] == worst["CollusionThreshold"] == 3
         assert worst["ServerAndOne"] == epsilons(made, made.slots())["ServerAndOne"]
-        assert worst_epsilons(plan(rounds=12, quorum=4, colluding=1))["CollusionThreshold"] > 3
+        four = worst_epsilons(plan(rounds=12, quorum=4, colluding=1))
+        assert four["CollusionThreshold"] == four["OneParticipant"] == 3 > four["Outsiders"]
+        assert worst_epsilons(plan(rounds=12, quorum=3, colluding=1))["CollusionThreshold"] > 3
 
     def test_the_whole_noise_is_that_of_local_noise(self) -> None:
         local = resolve(asked("Record", epsilon="3"), 40, 8000)
@@ -281,12 +308,13 @@ class TestCertified:
         ]
         told = figures(made, releases)
         assert [each.adversaries for each in told[::3]] == [
-            ["OneParticipant", "CollusionThreshold", "ServerAndOne"],
+            ["ServerAndOne"],
             ["Outsiders"],
+            ["OneParticipant", "CollusionThreshold"],
         ]
         assert [each.claim for each in told[:3]] == ["Released", "Reserved", "Enforced"]
         exact = epsilons(made, made.slots())
-        for first in range(0, 6, 3):
+        for first in range(0, 9, 3):
             released, reserved, enforced = told[first : first + 3]
             assert float(released.epsilon) == float(reserved.epsilon) == pytest.approx(exact[released.adversaries[0]])
             assert float(released.epsilon) >= exact[released.adversaries[0]]

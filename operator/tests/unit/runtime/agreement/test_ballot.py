@@ -49,6 +49,17 @@ def test_one_sum_for_a_round(again: Callable[[], Ballot]) -> None:
     refused(CODE.SECOND_SUM, "another list for round 1", lambda: again().vote(1, TWO))
 
 
+def test_one_half_for_a_round(again: Callable[[], Ballot]) -> None:
+    again().take(1, "Seeds")
+    again().take(1, "Seeds")
+    again().vote(1, ONE)
+    again().decide(1, ONE, SUM)
+
+    refused(CODE.SUM_REFUSED, "has had the seeds of round 1", lambda: again().take(1, "Bodies"))
+    again().take(2, "Bodies")
+    refused(CODE.STALE_ROUND, "has seen some of round 2", lambda: again().take(1, "Seeds"))
+
+
 def test_rounds_do_not_go_back(again: Callable[[], Ballot]) -> None:
     again().vote(3, ONE)
 

@@ -212,6 +212,12 @@ def test_verifiers_rotate_over_who_is_there() -> None:
     present = ["city-e", "city-c", "city-a"]
     chosen = [checks.verifiers(present, roster=JOB.roster, round=number) for number in range(1, 4)]
 
-    assert chosen == [("city-a", "city-c"), ("city-e", "city-a"), ("city-c", "city-e")]
-    assert checks.verifiers(["city-d"], roster=JOB.roster, round=7) == ("city-d",)
-    assert checks.verifiers([], roster=JOB.roster, round=7) == ()
+    assert chosen == [  # three, where it takes four: one has to take both halves
+        {"Bodies": ("city-a", "city-c"), "Seeds": ("city-e", "city-a")},
+        {"Bodies": ("city-c", "city-e"), "Seeds": ("city-a", "city-c")},
+        {"Bodies": ("city-e", "city-a"), "Seeds": ("city-c", "city-e")},
+    ]
+    four = checks.verifiers(JOB.names[:4], roster=JOB.roster, round=2)
+    assert four == {"Bodies": ("city-a", "city-b"), "Seeds": ("city-c", "city-d")}
+    assert checks.verifiers(["city-d"], roster=JOB.roster, round=7) == {"Bodies": ("city-d",), "Seeds": ("city-d",)}
+    assert checks.verifiers([], roster=JOB.roster, round=7) == {"Bodies": (), "Seeds": ()}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hanse.api.encryption import ModelRelease
+from hanse.api.encryption import HALVES, ModelRelease
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import Commit, Refused, digest_of, messages, new_prekey, wrap
 from hanse.runtime.agreement.messages import Message, read
@@ -31,7 +31,7 @@ def every_message(job: World) -> list[Message]:
     release: ModelRelease = "Participants"
     key = maker.key(MOST_EPOCH, DIGEST)
     vote = maker.vote(number, DIGEST)
-    recomputed = maker.recomputed(number, DIGEST, DIGEST)
+    recomputed = maker.recomputed(number, DIGEST, "Bodies", DIGEST)
     return [
         messages.HelloRequest(),
         messages.HelloReply(prekey=prekeys[0], fingerprint="", epoch=0, round=0, model=DIGEST),
@@ -45,14 +45,14 @@ def every_message(job: World) -> list[Message]:
         messages.TrainRequest(commit=commit, attempt=1),
         messages.TrainRequest(attempt=2),
         messages.TrainReply(contribution=contributions[0]),
-        messages.VerifyRequest(round=number, contributions=contributions),
+        messages.VerifyRequest(round=number, half="Bodies", contributions=contributions),
         messages.VerifyReply(vote=vote, recomputed=recomputed),
         messages.VerifyReply(vote=vote),
         messages.ApplyRequest(
             round=number,
             contributions=contributions,
             votes=job.votes(job.names, DIGEST, number),
-            recomputed=[one.recomputed(number, DIGEST, DIGEST) for one in signers],
+            recomputed=[one.recomputed(number, DIGEST, half, DIGEST) for one in signers for half in HALVES],
             seal=True,
         ),
         messages.ApplyReply(applied=commit.applied[0]),

@@ -7,14 +7,28 @@ and one sum for a round.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from hanse.api.encryption import HALVES, Half
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import Refused, Signer, ballot, checks, digest_of, list_digest, roster
 from hanse.runtime.agreement.statements import Contribution, Recomputed, Vote
 from tests.unit.runtime.agreement.mutants import without
-from tests.unit.runtime.agreement.world import KEY, OTHER_KEY, UID, Gate, World, add, encrypt, with_roster, world
+from tests.unit.runtime.agreement.world import (
+    KEY,
+    OTHER_KEY,
+    UID,
+    Gate,
+    World,
+    add,
+    encrypt,
+    half_of,
+    halves_of,
+    with_roster,
+    world,
+)
 
 VALUE, OTHERS = 777_001, 3
 ALL = ["city-a", "city-b", "city-c"]
@@ -37,10 +51,26 @@ class Server:
         return add(self.ciphertexts[name] for name in names)
 
     def collect(self, listed: Sequence[Contribution], voters: Sequence[str]) -> tuple[list[Vote], list[Recomputed]]:
-        """Votes, and the sum by the first of the voters."""
-        sent = {one.participant: self.ciphertexts[one.participant] for one in listed}
+        """Votes; the sum of the bodies by the first of the voters, that of the seeds by the second or a liar."""
         votes = [self.gates[name].vote(1, listed) for name in voters]
-        return votes, [self.gates[voters[0]].verify(1, listed, sent)[1]]
+        recomputed = [self.verify(voters[0], listed, "Bodies")]
+        if len(voters) > 1:
+            return votes, [*recomputed, self.verify(voters[1], listed, "Seeds")]
+        total = self.sum_of(*(one.participant for one in listed))
+        liar = next(name for name in reversed(self.job.names) if name not in voters)
+        return votes, [*recomputed, self.lie(liar, listed, "Seeds", total)]
+
+    def verify(self, name: str, listed: Sequence[Contribution], half: Half, round: int = 1) -> Recomputed:
+        """A gate's sum of what the server gives it."""
+        sent = {one.participant: half_of(self.ciphertexts[one.participant], half) for one in listed}
+        return self.gates[name].verify(round, listed, half, sent)[1]
+
+    def lie(
+        self, name: str, listed: Sequence[Contribution], half: Half, total: bytes, round: int = 1, other: str = ""
+    ) -> Recomputed:
+        """What a participant signs that has added up nothing."""
+        digest = other or list_digest(list(listed))
+        return self.job.signers[name].recomputed(round, digest, half, halves_of(total)[half])
 
     def read(self) -> list[int]:
         return [value for gate in self.gates.values() for value in gate.read]
@@ -65,24 +95,24 @@ def one_upload_three_times(server: Server) -> None:
     listed = server.of("city-a") * 3
     votes = [gate.vote(1, listed) for gate in server.gates.values()]
     total = server.sum_of("city-a", "city-a", "city-a")
-    _, recomputed = server.gates["city-c"].verify(1, listed, {"city-a": server.ciphertexts["city-a"]})
-    assert recomputed.sum_digest == digest_of(total)
-    server.gates["city-b"].apply(1, listed, votes, [recomputed], total)
+    recomputed = [server.verify("city-c", listed, "Bodies"), server.verify("city-a", listed, "Seeds")]
+    assert {one.half: one.sum_digest for one in recomputed} == halves_of(total)
+    server.gates["city-b"].apply(1, listed, votes, recomputed, total)
 
 
 def one_upload_for_three_in_a_verifiers_arrays(server: Server) -> None:
     listed = server.contributions
     votes = [gate.vote(1, listed) for gate in server.gates.values()]
-    copies = dict.fromkeys(ALL, server.ciphertexts["city-a"])
-    _, recomputed = server.gates["city-c"].verify(1, listed, copies)
-    total = server.sum_of("city-a", "city-a", "city-a")
-    server.gates["city-b"].apply(1, listed, votes, [recomputed], total)
+    server.ciphertexts = dict.fromkeys(ALL, server.ciphertexts["city-a"])
+    recomputed = [server.verify("city-c", listed, "Bodies"), server.verify("city-a", listed, "Seeds")]
+    server.gates["city-b"].apply(1, listed, votes, recomputed, server.sum_of(*ALL))
 
 
 def one_ciphertext_signed_by_three(server: Server) -> None:
     """Two gates that collude sign the victim's ciphertext as their own."""
-    stolen = server.of("city-a")[0].digest
-    listed = server.of("city-a") + [server.job.contribution(name, digest=stolen)[0] for name in ("city-b", "city-c")]
+    mine = server.of("city-a")[0]
+    stolen: dict[str, Any] = {"digest": mine.digest, "halves": halves_of(server.ciphertexts["city-a"])}
+    listed = [mine, *(server.job.contribution(name, **stolen)[0] for name in ("city-b", "city-c"))]
     server.ciphertexts = dict.fromkeys(ALL, server.ciphertexts["city-a"])
     votes, recomputed = server.collect(listed, ALL)
     server.gates["city-b"].apply(1, listed, votes, recomputed, server.sum_of(*ALL))
@@ -136,10 +166,13 @@ def a_strangers_update(server: Server) -> None:
     """The server adds a participant of its own, whose update it can subtract."""
     agreement, real = server.job.roster.agreement, server.of("city-a")[0]
     server.ciphertexts["city-d"] = encrypt(KEY, "nonce of the server", OTHERS)
-    fields = {"attempt": 1, "scale": real.scale, "base": real.base, "asked": real.asked}
-    fields["digest"] = digest_of(server.ciphertexts["city-d"])
+    fields: dict[str, Any] = {"attempt": 1, "scale": real.scale, "base": real.base, "asked": real.asked}
+    fields["digest"], fields["halves"] = (
+        digest_of(server.ciphertexts["city-d"]),
+        halves_of(server.ciphertexts["city-d"]),
+    )
     stranger = Signer(world(4).keys["city-d"].private, "city-d", agreement)
-    forged = stranger.contribution(epoch=1, fingerprint=real.fingerprint, round=1, **fields)  # type: ignore[arg-type]
+    forged = stranger.contribution(epoch=1, fingerprint=real.fingerprint, round=1, **fields)
     listed = [real, forged]
     votes, recomputed = server.collect(listed, ALL)
     server.gates["city-b"].apply(1, listed, votes, recomputed, server.sum_of("city-a", "city-d"))
@@ -151,9 +184,9 @@ def an_update_that_the_server_signs(server: Server) -> None:
     real = server.of("city-b")[0]
     ciphertext = encrypt(KEY, "nonce of the server", 0)
     server.ciphertexts["city-b"] = ciphertext
-    fields = {"attempt": 1, "scale": real.scale, "base": real.base, "asked": real.asked}
-    fields["digest"] = digest_of(ciphertext)
-    forged = forger.contribution(epoch=1, fingerprint=real.fingerprint, round=1, **fields)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"attempt": 1, "scale": real.scale, "base": real.base, "asked": real.asked}
+    fields["digest"], fields["halves"] = digest_of(ciphertext), halves_of(ciphertext)
+    forged = forger.contribution(epoch=1, fingerprint=real.fingerprint, round=1, **fields)
     listed = [*server.of("city-a"), forged.model_copy(update={"participant": "city-b"})]
     votes, recomputed = server.collect(listed, ALL)
     server.gates["city-b"].apply(1, listed, votes, recomputed, server.sum_of("city-a", "city-b"))
@@ -210,16 +243,19 @@ def the_sum_of_another_list(server: Server) -> None:
     """Lists of two rounds' attempts: the verifier's word is for another one."""
     listed = server.contributions
     votes, _ = server.collect(listed, ALL)
-    word = server.job.signers["city-c"].recomputed(1, digest_of(b"other"), digest_of(server.sum_of("city-a")))
-    server.gates["city-b"].apply(1, listed, votes, [word], server.sum_of("city-a"))
+    total, other = server.sum_of("city-a"), digest_of(b"other")
+    liars = zip(("city-c", "city-a"), HALVES, strict=True)
+    words = [server.lie(name, listed, half, total, other=other) for name, half in liars]
+    server.gates["city-b"].apply(1, listed, votes, words, total)
 
 
 def the_sum_of_another_round(server: Server) -> None:
     listed = server.contributions
     votes, _ = server.collect(listed, ALL)
     total = server.sum_of("city-a")
-    word = server.job.signers["city-c"].recomputed(2, list_digest(listed), digest_of(total))
-    server.gates["city-b"].apply(1, listed, votes, [word], total)
+    liars = zip(("city-c", "city-a"), HALVES, strict=True)
+    words = [server.lie(name, listed, half, total, round=2) for name, half in liars]
+    server.gates["city-b"].apply(1, listed, votes, words, total)
 
 
 def a_round_after_the_last(server: Server) -> None:
@@ -227,8 +263,9 @@ def a_round_after_the_last(server: Server) -> None:
     late = {name: server.job.contribution(name, OTHERS, round=6) for name in ALL}
     listed = [contribution for contribution, _ in late.values()]
     votes = [server.gates[name].vote(6, listed) for name in ALL]
-    _, word = server.gates["city-a"].verify(6, listed, {name: one for name, (_, one) in late.items()})
-    server.gates["city-b"].apply(6, listed, votes, [word], add(one for _, one in late.values()))
+    server.ciphertexts = {name: one for name, (_, one) in late.items()}
+    words = [server.verify(who, listed, half, 6) for who, half in zip(ALL, HALVES, strict=False)]
+    server.gates["city-b"].apply(6, listed, votes, words, server.sum_of(*ALL))
 
 
 CODE = ReplyCode
@@ -240,9 +277,9 @@ REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
     (
         one_upload_for_three_in_a_verifiers_arrays,
         CODE.CIPHERTEXT_INVALID,
-        "not the one that city-b has signed",
+        "bodies are not those that city-b has signed",
         checks,
-        "the ciphertext is not the one",
+        "are not those that",
     ),
     (one_ciphertext_signed_by_three, CODE.SUM_REFUSED, "city-a and city-b send the same", checks, "send the same"),
     (another_weight, CODE.SUM_REFUSED, "city-c has the weight 0.25, the plan says 0.5", checks, "has the weight"),
@@ -264,7 +301,13 @@ REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
     (one_vote_twice, CODE.SUM_REFUSED, "city-a stands twice in a list of vote", roster, "stands twice"),
     (votes_for_another_list, CODE.SECOND_SUM, "city-a has voted for another list", checks, "has voted for another"),
     (votes_of_another_round, CODE.STALE_ROUND, "vote of city-a is of round 2", checks, "vote of {one.participant} is"),
-    (nobody_has_added, CODE.SUM_REFUSED, "0 gates have computed the sum, 1 must", checks, "have computed the sum"),
+    (
+        nobody_has_added,
+        CODE.SUM_REFUSED,
+        "0 gates have computed the sum of the bodies, 1 must",
+        checks,
+        "have computed the sum",
+    ),
     (the_sum_of_another_list, CODE.SUM_REFUSED, "city-c has added up another list", checks, "has added up another"),
     (the_sum_of_another_round, CODE.STALE_ROUND, "sum of city-c is of round 2", checks, "sum of {one.participant} is"),
     (a_round_after_the_last, CODE.STALE_ROUND, "round 6 is asked for after round 0 of 5", checks, "is asked for after"),
@@ -290,19 +333,25 @@ def test_without_that_refusal_it_goes_through(
     tmp_path: Path, attack: Attack, code: ReplyCode, words: str, module: ModuleType, refusal: str
 ) -> None:
     """The control: the very attack reaches a decryption that must not be."""
+    server = unguarded(tmp_path, module, refusal)
+
+    attack(server)
+
+    assert server.read()
+
+
+def unguarded(root: Path, module: ModuleType, refusal: str) -> Server:
+    """Gates without that one refusal."""
     mutant = without(module, refusal)
-    server = Server(tmp_path, job=world())
+    server = Server(root, job=world())
     for gate in server.gates.values():
         if module is checks:
             gate.judge = mutant
         elif module is roster:
             gate.world = with_roster(server.job, _tolerant(mutant, server.job))
         else:
-            gate.ballot = mutant.Ballot(tmp_path / gate.name, server.job.roster.agreement)
-
-    attack(server)
-
-    assert server.read()
+            gate.ballot = mutant.Ballot(root / gate.name, server.job.roster.agreement)
+    return server
 
 
 def _tolerant(mutant: ModuleType, job: World) -> roster.Roster:

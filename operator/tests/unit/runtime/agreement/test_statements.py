@@ -29,7 +29,7 @@ MADE: dict[str, Callable[[], Statement]] = {
     "confirmation": lambda: A.confirmation(1, DIGEST),
     "contribution": lambda: JOB.contribution("city-a")[0],
     "vote": lambda: A.vote(1, DIGEST),
-    "recomputed": lambda: A.recomputed(1, DIGEST, DIGEST),
+    "recomputed": lambda: A.recomputed(1, DIGEST, "Seeds", DIGEST),
     "applied": lambda: A.applied(round=2, base=1, list_digest=DIGEST, sum_digest=DIGEST, model=DIGEST, state=DIGEST),
     "release": lambda: A.release(1, DIGEST, "Coordinator"),
 }
@@ -67,7 +67,7 @@ def test_the_signed_bytes_are_canonical_and_say_what_they_are(kind: str) -> None
 
 def test_a_signature_of_one_kind_is_none_of_another() -> None:
     """The same fields under another domain."""
-    one = A.recomputed(1, DIGEST, DIGEST)
+    one = A.recomputed(1, DIGEST, "Bodies", DIGEST)
     fields = one.model_dump(exclude={"signature"})
     forged = Recomputed(
         **fields, signature=sign(JOB.keys["city-a"].private, one.message().replace(b"recomputed", b"vote", 1))
@@ -127,6 +127,8 @@ def test_a_lists_digest_holds_every_field() -> None:
         {"base": DIGEST},
         {"asked": DIGEST},
         {"digest": DIGEST},
+        {"halves": {"Bodies": DIGEST, "Seeds": plain[1].seeds}},
+        {"halves": {"Bodies": plain[1].bodies, "Seeds": DIGEST}},
         {"scale": "0.50"},
         {"epoch": 2},
         {"round": 2},

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hanse.api.encryption import EncryptionPlan, ModelRelease, RosterMember, least_quorum
+from hanse.api.encryption import HALVES, EncryptionPlan, Half, ModelRelease, RosterMember, least_quorum
 from hanse.pki.identity import IdentityKey, new_identity
 from hanse.runtime.agreement import Ballot, Commit, Roster, Signer, checks, digest_of
 from hanse.runtime.agreement.statements import Applied, Contribution, Recomputed, Vote
@@ -28,17 +28,30 @@ def fingerprint(key: bytes) -> str:
     return digest_of(b"fingerprint " + key)
 
 
-# --- an additively homomorphic toy: a pad for each nonce -------------------------------------------------------------
+# --- an additively homomorphic toy: a pad for each nonce; bodies are values, seeds are nonces -------------------------
 
 
 def encrypt(key: bytes, nonce: str, value: int) -> bytes:
     return json.dumps({"nonces": [nonce], "value": value + _pad(key, nonce)}).encode()
 
 
+def half_of(ciphertext: bytes, half: Half) -> bytes:
+    return json.dumps(json.loads(ciphertext)["value" if half == "Bodies" else "nonces"]).encode()
+
+
+def halves_of(ciphertext: bytes) -> dict[Half, str]:
+    return {half: digest_of(half_of(ciphertext, half)) for half in HALVES}
+
+
+def add_halves(halves: Iterable[bytes], half: Half) -> bytes:
+    parts = [json.loads(one) for one in halves]
+    return json.dumps(sum(parts) if half == "Bodies" else sorted(nonce for part in parts for nonce in part)).encode()
+
+
 def add(ciphertexts: Iterable[bytes]) -> bytes:
-    parts = [json.loads(one) for one in ciphertexts]
-    nonces = sorted(nonce for part in parts for nonce in part["nonces"])
-    return json.dumps({"nonces": nonces, "value": sum(part["value"] for part in parts)}).encode()
+    whole = list(ciphertexts)
+    value, nonces = (json.loads(add_halves([half_of(one, half) for one in whole], half)) for half in HALVES)
+    return json.dumps({"nonces": nonces, "value": value}).encode()
 
 
 def decrypt(key: bytes, total: bytes) -> int:
@@ -82,6 +95,7 @@ class World:
             "attempt": 1,
             "scale": self.plan.member(name).scale,
             "digest": digest_of(ciphertext),
+            "halves": halves_of(ciphertext),
             "base": ZERO,
             "asked": ZERO,
         }
@@ -134,12 +148,14 @@ class Gate:
         return self.signer.vote(round, digest)
 
     def verify(
-        self, round: int, contributions: Sequence[Contribution], ciphertexts: Mapping[str, bytes]
+        self, round: int, contributions: Sequence[Contribution], half: Half, halves: Mapping[str, bytes]
     ) -> tuple[Vote, Recomputed]:
         vote = self.vote(round, contributions)
-        self.judge.check_ciphertexts(contributions, ciphertexts)
-        total = add(ciphertexts[one.participant] for one in contributions)
-        return vote, self.signer.recomputed(round, vote.list_digest, digest_of(total))
+        if self.world.plan.keeps_halves_apart:
+            self.ballot.take(round, half)
+        self.judge.check_ciphertexts(contributions, half, halves)
+        total = add_halves((halves[one.participant] for one in contributions), half)
+        return vote, self.signer.recomputed(round, vote.list_digest, half, digest_of(total))
 
     def apply(
         self,
@@ -153,7 +169,7 @@ class Gate:
         digest = self._list(round, contributions)
         about = {"roster": self.world.roster, "round": round, "list_digest": digest}
         self.judge.check_votes(votes, **about)
-        self.judge.check_recomputed(recomputed, **about, sum_digest=digest_of(total))
+        self.judge.check_recomputed(recomputed, **about, sums=halves_of(total))
         self.ballot.decide(round, digest, digest_of(total))
         self.read.append(decrypt(KEY, total))
         model = digest_of(f"{self.model} + {self.read[-1]} of {round}".encode())

@@ -6,6 +6,7 @@ are encrypted where a test asks for it.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,20 @@ from flwr.app.message import make_message
 from flwr.app.metadata import Metadata
 
 from hanse.api.conditions import Reason
-from hanse.api.encryption import EncryptingScheme
+from hanse.api.encryption import EncryptingScheme, Half, Scheme
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
 from hanse.api.progress import Progress
 from hanse.api.replies import reason_for
 from hanse.api.runconfig import RunConfig, ServerParticipant
-from hanse.runtime.flower import rounds_training
+from hanse.runtime.flower import rounds_sums, rounds_training, rounds_verifying, rounds_votes
 from hanse.runtime.flower.rounds_encrypted import EncryptedFederation
 from hanse.runtime.flower.rounds_fleet import Answer, Question, Seen
 from hanse.runtime.flower.rounds_report import Reporter
 from hanse.runtime.flower.server_app import to_answer, to_records
-from hanse.runtime.gate import encrypted_build
+from hanse.runtime.gate import encrypted_build, encrypted_round
 from hanse.runtime.gate.encrypted_workers import Workers
-from hanse.runtime.he import Cipher, Points, Summing, engine_of
+from hanse.runtime.he import Cipher, Halves, Points, Summing, engine_of, split_total, split_upload
 from tests.unit.runtime.gate.encrypted_fleet import HERE, UID, Fleet, Gate, GateRefused
 from tests.unit.runtime.server.memory_fleet import FakeClock
 
@@ -110,6 +111,10 @@ class GateFleet:
         metadata = Metadata(1, "m", 1, 0, "", "1", 0.0, 60.0, question.kind)
         return to_answer(make_message(metadata=metadata, content=reply.records))
 
+    def heavy_of(self, kind: str) -> list[tuple[int, ...]]:
+        """Who was sent bytes in messages of this kind."""
+        return [to for name, _, to in self.heavy if name == kind]
+
     def rounds(self, kind: str) -> list[tuple[int, tuple[int, ...]]]:
         """What was asked of this kind: round and participants."""
         return [(number, to) for name, number, to in self.questions if name == kind]
@@ -180,28 +185,36 @@ class _PlainCipher(Cipher):
 class _PlainSumming(Summing):
     """Their sum, in this process."""
 
-    def __init__(self, scheme: EncryptingScheme, count: int, most: int = 0) -> None:
-        self._plain, self._points = engine_of("None"), count
+    def __init__(self, scheme: Scheme, count: int, most: int = 0, half: Half | None = None) -> None:
+        self._plain, self._points, self._half = engine_of("None"), count, half
         self._given: list[bytes] = []
 
     def add(self, ciphertext: bytes) -> None:
-        self._plain.add([ciphertext], self._points)
+        self._plain.add([ciphertext], self._points, self._half)
         self._given.append(ciphertext)
 
     def total(self) -> bytes:
-        return self._plain.add(self._given, self._points)
+        return self._plain.add(self._given, self._points, self._half)
 
-    def reset(self) -> None:
-        self._given = []
+    def reset(self, half: Half | None = None) -> None:
+        self._given, self._half = [], half
 
     def close(self) -> None:
         pass
+
+
+def _cut_plain(cut: Callable[..., Halves], scheme: Scheme, data: bytes, count: int) -> Halves:
+    return cut("None", data, count)
 
 
 def quick(patch: pytest.MonkeyPatch) -> Workers:
     """The engine that encrypts nothing: the loop does not care, and every kill at every message can be tried."""
     patch.setattr(encrypted_build, "engine_of", lambda scheme: engine_of("None"))
     patch.setattr(rounds_training, "Summing", _PlainSumming)
+    for cut in (split_upload, split_total):
+        for part in (rounds_sums, rounds_verifying, rounds_votes, encrypted_round):
+            if hasattr(part, cut.__name__):
+                patch.setattr(part, cut.__name__, partial(_cut_plain, cut))
     return Workers(_PlainCipher, _PlainSumming)
 
 

@@ -16,8 +16,9 @@ from hanse.runtime.aggregation.model import read_model
 from hanse.runtime.agreement import messages
 from hanse.runtime.agreement.statements import digest_of
 from hanse.runtime.flower.rounds_fleet import Answer, DrainedError, Question, RunFailedError
+from hanse.runtime.he import split_upload
 from tests.unit.runtime.flower.conftest import Make
-from tests.unit.runtime.flower.gates import Scene, encrypting, scene
+from tests.unit.runtime.flower.gates import Killed, Scene, encrypting, scene
 from tests.unit.runtime.server.memory_fleet import stop
 
 
@@ -70,13 +71,92 @@ def test_a_round_is_four_exchanges(make: Make) -> None:
     assert s.fleet.exchanges[-2 - 3 * 4 :] == [*one, *one, *one, messages.RELEASE, messages.MODEL]
 
 
-def test_ciphertexts_go_to_one_verifier_more_than_may_lie_and_to_others_in_turn(make: Make) -> None:
-    s = make(rounds=6)
+def test_each_half_goes_to_one_verifier_more_than_may_lie_and_to_others_in_turn(make: Make) -> None:
+    s = make(rounds=3)
     s.run()
-    assert verifiers(s) == [0, 1, 2, 0, 1, 2]
+    assert verifiers(s) == [0, 1, 0, 2, 1, 2]
     two = make(5, rounds=1, quorum=4, collusion_threshold=1)
     two.run()
-    assert verifiers(two) == [0, 1]
+    assert two.fleet.heavy_of(messages.VERIFY) == [(0, 1), (2, 3)]
+
+
+def test_no_gate_is_sent_both_halves_unless_the_plan_has_too_few(make: Make) -> None:
+    for quorum, apart in ((4, True), (3, False)):
+        s = make(4, rounds=4, quorum=quorum, collusion_threshold=1)
+        had: dict[tuple[int, int], set[str]] = {}
+
+        def before(question: Question, index: int) -> Answer | None:
+            if question.kind == messages.VERIFY and question.arrays is not None:
+                half = messages.VerifyRequest.model_validate_json(str(question.configs["he"]["text"])).half
+                had.setdefault((question.number, index), set()).add(str(half))  # noqa: B023 - run in the loop
+            return None
+
+        s.fleet.before = before
+        s.fleet.online = set(range(quorum))
+        s.run()
+        assert len(s.contributed) == 4
+        assert {len(halves) for halves in had.values()} == ({1} if apart else {1, 2})
+
+
+def test_a_server_that_is_killed_keeps_to_who_had_which_half(make: Make) -> None:
+    s = make(rounds=1, quorum=2)
+    sent: list[tuple[int, str]] = []
+
+    def before(question: Question, index: int) -> Answer | None:
+        if question.kind != messages.VERIFY or question.arrays is None:
+            return None
+        sent.append((index, str(messages.VerifyRequest.model_validate_json(str(question.configs["he"]["text"])).half)))
+        if len(sent) == 2:
+            raise Killed
+        return None
+
+    s.fleet.before = before
+    with pytest.raises(Killed):
+        s.run()
+    s.restart()
+    s.fleet.before = before
+    assert s.run() == Reason.COMPLETED
+    assert sent == [(0, "Bodies"), (1, "Seeds")] * 2
+    assert s.contributed == [3]
+
+
+def test_a_half_that_nobody_is_left_for_voids_the_round(make: Make) -> None:
+    """There are votes enough; one has had the bodies, and those who may add up the seeds do not come back."""
+    s = make(rounds=2, quorum=2)
+    asked: list[int] = []
+
+    def before(question: Question, index: int) -> Answer | None:
+        heavy = question.arrays is not None
+        if question.kind == messages.VERIFY and question.number == 1 and (index == 1 or (index == 2 and heavy)):
+            asked.append(index)
+            return Answer(failure=Reason.NOT_CONNECTED)
+        return None
+
+    s.fleet.before = before
+    s.run()
+    assert s.contributed == [0, 3]
+    assert set(asked) == {1, 2}
+    assert "1 sums of bodies and 0 sums of seeds" in "".join(str(p.message) for p in s.published)
+
+
+def test_bodies_and_seeds_that_are_not_the_updates_cost_its_sender_alone(make: Make) -> None:
+    """The gates sign what they send; a server that did not look would lose the round to one of them."""
+    s = make(rounds=1, quorum=2)
+
+    def after(question: Question, index: int, answer: Answer) -> Answer:
+        if question.kind == messages.TRAIN and index == 2:
+            one = messages.TrainReply.model_validate_json(str(answer.records["he"]["text"])).contribution
+            fields = one.model_dump(exclude={"agreement", "participant", "signature", "bodies", "seeds"})
+            lie = s.job.signer("p2").contribution(**fields, halves={"Bodies": one.digest, "Seeds": one.seeds})
+            return Answer(
+                answer.arrays, answer.metrics, {"he": {"text": messages.TrainReply(contribution=lie).to_text()}}
+            )
+        return answer
+
+    s.fleet.after = after
+    s.run()
+    assert s.contributed == [2]
+    assert s.last.rounds[0].reasons == {"p2": "CiphertextInvalid"}
 
 
 def test_metrics_are_record_weighted_means_and_stop_the_job(make: Make) -> None:
@@ -430,7 +510,7 @@ def test_a_verifier_that_dies_is_replaced_by_the_next(make: Make, reason: Reason
     s.fleet.before = before
     s.run()
     assert s.contributed == [3, 3]
-    assert verifiers(s)[:2] == [0, 1]
+    assert verifiers(s)[:3] == [0, 1, 2]
 
 
 def test_a_verifier_that_computes_another_sum_is_replaced(make: Make) -> None:
@@ -441,7 +521,7 @@ def test_a_verifier_that_computes_another_sum_is_replaced(make: Make) -> None:
             reply = messages.VerifyReply.model_validate_json(str(answer.records["he"]["text"]))
             assert reply.recomputed is not None
             signer = s.job.signer("p0")
-            lie = signer.recomputed(1, reply.vote.list_digest, "sha256:" + "0" * 64)
+            lie = signer.recomputed(1, reply.vote.list_digest, "Bodies", "sha256:" + "0" * 64)
             text = reply.model_copy(update={"recomputed": lie}).to_text()
             return Answer(answer.arrays, answer.metrics, {"he": {"text": text}})
         return answer
@@ -449,7 +529,7 @@ def test_a_verifier_that_computes_another_sum_is_replaced(make: Make) -> None:
     s.fleet.after = after
     s.run()
     assert s.contributed == [3]
-    assert verifiers(s)[:2] == [0, 1]
+    assert verifiers(s)[:3] == [0, 1, 2]
 
 
 def test_who_is_asked_to_seal_and_dies_is_replaced(make: Make) -> None:
@@ -526,8 +606,11 @@ def test_an_update_that_is_no_ciphertext_of_numbers_voids_the_round(
         honest = messages.TrainReply.model_validate_json(str(answer.records["he"]["text"])).contribution
         made_up = changed(answer, scrambled)
         assert made_up.arrays is not None
-        fields = honest.model_dump(exclude={"participant", "agreement", "signature", "digest"})
-        one = s.job.signer("p2").contribution(**fields, digest=digest_of(made_up.arrays["ciphertext"].tobytes()))
+        fields = honest.model_dump(exclude={"participant", "agreement", "signature", "digest", "bodies", "seeds"})
+        data = made_up.arrays["ciphertext"].tobytes()
+        cut = split_upload("BFV", data, s.federation.state.saved.points)
+        halves = {half: digest_of(each) for half, each in cut.items()}
+        one = s.job.signer("p2").contribution(**fields, digest=digest_of(data), halves=halves)
         return replace(made_up, records={"he": {"text": messages.TrainReply(contribution=one).to_text()}})
 
     s.fleet.after = after

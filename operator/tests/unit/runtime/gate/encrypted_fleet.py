@@ -20,7 +20,7 @@ from hanse.api import names
 from hanse.api.aggregation import Aggregation
 from hanse.api.budget import Account, PrivacyBudgetSpec
 from hanse.api.compression import Compression
-from hanse.api.encryption import EncryptingScheme, EncryptionPlan, ModelRelease, RosterMember
+from hanse.api.encryption import HALVES, EncryptingScheme, EncryptionPlan, Half, ModelRelease, RosterMember, Scheme
 from hanse.api.participant import ColumnRange, DatasetSchema
 from hanse.api.participation import JobRef
 from hanse.api.paths import Paths
@@ -49,7 +49,7 @@ from hanse.runtime.gate.encrypted_build import encrypted_filter
 from hanse.runtime.gate.encrypted_workers import Workers
 from hanse.runtime.gate.frames import Frame, head_of
 from hanse.runtime.gate.initial import FILE
-from hanse.runtime.he import Cipher, Points, Summing, engine_of
+from hanse.runtime.he import Cipher, CiphertextInvalid, Points, Summing, engine_of, split_total, split_upload
 from hanse.runtime.ledger.book import Book
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -118,19 +118,20 @@ class _CipherHere(Cipher):
 class _SummingHere(Summing):
     """As `_CipherHere`."""
 
-    def __init__(self, scheme: EncryptingScheme, count: int, most: int = 0) -> None:
+    def __init__(self, scheme: Scheme, count: int, most: int = 0, half: Half | None = None) -> None:
         self._here, self._points = engine_of(scheme), count
         self._given: list[bytes] = []
+        self._half = half
 
     def add(self, ciphertext: bytes) -> None:
-        self._here.add([ciphertext], self._points)
+        self._here.add([ciphertext], self._points, self._half)
         self._given.append(ciphertext)
 
     def total(self) -> bytes:
-        return self._here.add(self._given, self._points)
+        return self._here.add(self._given, self._points, self._half)
 
-    def reset(self) -> None:
-        self._given = []
+    def reset(self, half: Half | None = None) -> None:
+        self._given, self._half = [], half
 
     def close(self) -> None:
         self._given = []
@@ -416,12 +417,19 @@ class Server:
         commit, sealed = self.sealed
         self.ask(name, m.RESTORE, m.RestoreRequest(commit=commit), arrays={m.STATE: {m.SEALED: sealed}})
 
+    def half(self, name: str, half: Half) -> bytes:
+        """Half of one update; of what cannot be cut, all of it."""
+        try:
+            return split_upload(self.fleet.plan.scheme, self.ciphertexts[name], self.count)[half]
+        except CiphertextInvalid:
+            return self.ciphertexts[name]
+
     def verify(
-        self, name: str, number: int, listed: Sequence[Contribution], sums: bool
+        self, name: str, number: int, listed: Sequence[Contribution], half: Half | None = None
     ) -> tuple[Vote, Recomputed | None]:
-        """A vote, and from a verifier a sum."""
-        arrays = {m.CIPHERTEXTS: {c.participant: self.ciphertexts[c.participant] for c in listed}} if sums else None
-        message = m.VerifyRequest(round=number, contributions=list(listed))
+        """A vote, and from a verifier the sum of one half."""
+        arrays = {m.CIPHERTEXTS: {c.participant: self.half(c.participant, half) for c in listed}} if half else None
+        message = m.VerifyRequest(round=number, half=half, contributions=list(listed))
         reply = self.ask(name, m.VERIFY, message, arrays=arrays).message(m.VerifyReply)
         return reply.vote, reply.recomputed
 
@@ -446,15 +454,28 @@ class Server:
         return reply.message(m.ApplyReply).applied, sealed
 
     def agree(
-        self, number: int, listed: Sequence[Contribution], voters: Collection[str], adders: Collection[str]
+        self,
+        number: int,
+        listed: Sequence[Contribution],
+        voters: Collection[str],
+        adders: Sequence[str] | None = None,
     ) -> m.ApplyRequest:
-        """Votes of all voters, sums of the adders."""
-        votes, recomputed = [], []
+        """Votes of all voters, sums of the adders: bodies by the first, seeds by the second, and so on.
+
+        None: by those whose turn it is.
+        """
+        turn = verifiers(voters, roster=self.fleet.roster, round=number)
+        chosen = turn if adders is None else {"Bodies": tuple(adders[::2]), "Seeds": tuple(adders[1::2])}
+        votes: dict[str, Vote] = {}
+        recomputed: list[Recomputed] = []
         for name in voters:
-            vote, made = self.verify(name, number, listed, name in adders)
-            votes.append(vote)
-            recomputed += [] if made is None else [made]
-        return m.ApplyRequest(round=number, contributions=list(listed), votes=votes, recomputed=recomputed)
+            halves: list[Half | None] = [half for half in HALVES if name in chosen[half]]
+            for half in halves or [None]:
+                votes[name], made = self.verify(name, number, listed, half)
+                recomputed += [] if made is None else [made]
+        return m.ApplyRequest(
+            round=number, contributions=list(listed), votes=list(votes.values()), recomputed=recomputed
+        )
 
     def finish(self, number: int, message: m.ApplyRequest, total: bytes, present: Sequence[str]) -> m.Commit:
         """All gates apply the sum; the first seals. Raises Refused when they differ."""
@@ -477,10 +498,10 @@ class Server:
             listed, roster=fleet.roster, round=number, fingerprint=first.fingerprint, base=first.base
         )
         assert digest == list_digest(listed)
-        adders = verifiers(present, roster=fleet.roster, round=number)
-        message = self.agree(number, listed, present, adders)
+        message = self.agree(number, listed, present)
         total = self.add(listed)
-        assert {one.sum_digest for one in message.recomputed} == {digest_of(total)}
+        sums = split_total(fleet.plan.scheme, total, self.count)
+        assert {one.sum_digest for one in message.recomputed} == {digest_of(each) for each in sums.values()}
         return self.finish(number, message, total, present)
 
     # -- the end

@@ -149,11 +149,11 @@ def test_a_vote_holds_after_a_kill(fleet: Fleet) -> None:
     server = Server(fleet)
     server.keys()
     listed = [server.train(name, 1) for name in NAMES]
-    server.verify(VICTIM, 1, listed, sums=False)
+    server.verify(VICTIM, 1, listed)
     fleet.gate[VICTIM].kill()
     with refused(ReplyCode.SECOND_SUM):
-        server.verify(VICTIM, 1, listed[:2], sums=False)
-    server.verify(VICTIM, 1, listed, sums=True)
+        server.verify(VICTIM, 1, listed[:2])
+    server.verify(VICTIM, 1, listed, "Seeds")
 
 
 def test_a_second_sum_is_refused_after_a_kill(fleet: Fleet) -> None:
@@ -161,11 +161,11 @@ def test_a_second_sum_is_refused_after_a_kill(fleet: Fleet) -> None:
     server.keys()
     listed = [server.train(name, 1) for name in NAMES]
     others = [name for name in NAMES if name != VICTIM]
-    first = server.agree(1, listed, others, others[:1])
+    first = server.agree(1, listed, others, others)
     server.apply(VICTIM, first, server.add(listed))
     fleet.gate[VICTIM].kill()
     with refused(ReplyCode.SECOND_SUM):
-        server.verify(VICTIM, 1, listed[:2], sums=False)
+        server.verify(VICTIM, 1, listed[:2])
     again, _ = server.apply(VICTIM, first, server.add(listed))
     assert again.round == 1
 
@@ -235,17 +235,17 @@ def test_a_gate_that_is_replaced_in_the_middle_of_a_round_pays_no_second_time_an
     server = Server(fleet)
     server.keys()
     listed = [server.train(name, 1) for name in NAMES]
-    server.verify(VICTIM, 1, listed, sums=False)
+    server.verify(VICTIM, 1, listed)
     fleet.gate[VICTIM].replace()
     server.join("bank-b", [VICTIM])
     server.confirm([VICTIM])
     with refused(ReplyCode.ALREADY_RELEASED):
         server.train(VICTIM, 1)
     with refused(ReplyCode.SECOND_SUM):
-        server.verify(VICTIM, 1, listed[1:], sums=False)
+        server.verify(VICTIM, 1, listed[1:])
     assert fleet.paid(VICTIM) == ["Train-1-1"]
     others = NAMES[1:]
-    server.finish(1, server.agree(1, listed, others, others[:1]), server.add(listed), others)
+    server.finish(1, server.agree(1, listed, others, others), server.add(listed), others)
     assert len(server.round(2).applied) == 3
     fleet.close()
 

@@ -202,7 +202,7 @@ def test_a_void_round_is_spent_and_the_next_one_starts_from_the_same_model(tmp_p
     server.keys()
     server.round(1)
     listed = [server.train(name, 2) for name in NAMES]
-    message = server.agree(2, listed, NAMES, NAMES[:1])
+    message = server.agree(2, listed, NAMES, NAMES[:2])
     server.apply("bank-a", message, server.add(listed))  # the others never hear of it
     commit = server.round(3)
     assert commit.applied[0].base == 1

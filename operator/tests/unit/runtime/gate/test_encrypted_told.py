@@ -46,7 +46,7 @@ def test_who_was_told_something_else_is_in_no_sum(server: Server) -> None:
 
     for name in NAMES:
         with refused(ReplyCode.SUM_REFUSED):
-            server.verify(name, 1, listed, sums=True)
+            server.verify(name, 1, listed, "Bodies")
 
 
 def test_told_the_same_they_are(server: Server) -> None:
