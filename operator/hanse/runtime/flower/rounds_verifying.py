@@ -47,8 +47,6 @@ class Verifying:
         chosen: dict[int, Half] = {}
         for half in HALVES:
             free = [i for i in order if i not in chosen and i not in self.recomputed[half] and self._may(i, half)]
-            # Whoever had a half may get it again; others keep their choice for as long as they can.
-            free.sort(key=lambda i: self._sent.get(self._relay.name(i), half) != half)
             chosen |= dict.fromkeys(free[: self._lacking(half)], half)
         return chosen
 

@@ -21,6 +21,8 @@ from tests.unit.runtime.flower.conftest import Make
 from tests.unit.runtime.flower.gates import Killed, Scene, encrypting, scene
 from tests.unit.runtime.server.memory_fleet import stop
 
+pytestmark = pytest.mark.protocol
+
 
 def verifiers(s: Scene) -> list[int]:
     """Who got the ciphertexts, round by round."""
@@ -86,9 +88,8 @@ def test_no_gate_is_sent_both_halves_unless_the_plan_has_too_few(make: Make) -> 
         had: dict[tuple[int, int], set[str]] = {}
 
         def before(question: Question, index: int) -> Answer | None:
-            if question.kind == messages.VERIFY and question.arrays is not None:
-                half = messages.VerifyRequest.model_validate_json(str(question.configs["he"]["text"])).half
-                had.setdefault((question.number, index), set()).add(str(half))  # noqa: B023 - run in the loop
+            if half := half_sent(question):
+                had.setdefault((question.number, index), set()).add(half)  # noqa: B023 - run in the loop
             return None
 
         s.fleet.before = before
@@ -98,26 +99,62 @@ def test_no_gate_is_sent_both_halves_unless_the_plan_has_too_few(make: Make) -> 
         assert {len(halves) for halves in had.values()} == ({1} if apart else {1, 2})
 
 
-def test_a_server_that_is_killed_keeps_to_who_had_which_half(make: Make) -> None:
+def half_sent(question: Question) -> str:
+    """Which half a gate is sent; "" for a question without ciphertexts."""
+    if question.kind != messages.VERIFY or question.arrays is None:
+        return ""
+    return str(messages.VerifyRequest.model_validate_json(str(question.configs["he"]["text"])).half)
+
+
+def test_who_takes_a_dead_verifiers_place_has_had_no_other_half(make: Make) -> None:
+    """p1 is done with the seeds and is the next in the order; the bodies go to p2."""
     s = make(rounds=1, quorum=2)
     sent: list[tuple[int, str]] = []
 
     def before(question: Question, index: int) -> Answer | None:
-        if question.kind != messages.VERIFY or question.arrays is None:
-            return None
-        sent.append((index, str(messages.VerifyRequest.model_validate_json(str(question.configs["he"]["text"])).half)))
-        if len(sent) == 2:
-            raise Killed
+        if half := half_sent(question):
+            sent.append((index, half))
+            if index == 0:
+                return Answer(failure=Reason.NOT_CONNECTED)
         return None
 
     s.fleet.before = before
+    s.run()
+    assert s.contributed == [3]
+    assert sent == [(0, "Bodies"), (1, "Seeds"), (2, "Bodies")]
+
+
+def test_a_server_that_is_killed_keeps_to_who_had_which_half(make: Make) -> None:
+    """p2 was sent the bodies in p0's place when the server died; later p1 is gone, and p2 must not stand in for it."""
+    s = make(rounds=1, quorum=2)
+    sent: list[tuple[int, str]] = []
+
+    def dies_at_p2(question: Question, index: int) -> Answer | None:
+        if half := half_sent(question):
+            sent.append((index, half))
+            if index == 2:
+                raise Killed
+            if index == 0:
+                return Answer(failure=Reason.NOT_CONNECTED)
+        return None
+
+    def without_p1(question: Question, index: int) -> Answer | None:
+        if half := half_sent(question):
+            sent.append((index, half))
+            if index == 1:
+                s.fleet.online.discard(1)
+                return Answer(failure=Reason.NOT_CONNECTED)
+        return None
+
+    s.fleet.before = dies_at_p2
     with pytest.raises(Killed):
         s.run()
+    assert sent == [(0, "Bodies"), (1, "Seeds"), (2, "Bodies")]
     s.restart()
-    s.fleet.before = before
-    assert s.run() == Reason.COMPLETED
-    assert sent == [(0, "Bodies"), (1, "Seeds")] * 2
-    assert s.contributed == [3]
+    s.fleet.before = without_p1
+    with pytest.raises(RunFailedError):
+        s.run()
+    assert set(sent) == {(0, "Bodies"), (1, "Seeds"), (2, "Bodies")}
 
 
 def test_a_half_that_nobody_is_left_for_voids_the_round(make: Make) -> None:
