@@ -131,7 +131,11 @@ def test_nothing_is_said_that_is_not_on_disk(tmp_path: Path, monkeypatch: pytest
     refused(CODE.SECOND_SUM, "another list", lambda: Ballot(tmp_path, AGREEMENT).vote(1, ONE))
 
 
-@pytest.mark.parametrize("content", ["", "{}", "null", '{"agreement": "' + AGREEMENT + '", "voted": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{}", "null", '{"agreement": "' + AGREEMENT + '", "voted": 1}'],
+    ids=["nothing", "no fields", "null", "no list"],
+)
 def test_a_damaged_record_votes_for_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / module.FILE).write_text(content)
 

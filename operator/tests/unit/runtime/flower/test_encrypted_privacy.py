@@ -17,6 +17,8 @@ from tests.unit.runtime.flower.conftest import Make
 from tests.unit.runtime.flower.gates import Killed
 from tests.unit.runtime.gate.encrypted_fleet import MODEL, RECORD, SILO, Gate
 
+pytestmark = pytest.mark.protocol
+
 
 @pytest.mark.parametrize("plan", [SILO, RECORD], ids=["silo", "record"])
 def test_rounds_with_noise_count_and_gates_agree(make: Make, plan: object) -> None:

@@ -14,6 +14,8 @@ from hanse.runtime.flower.rounds_fleet import Answer, Question, RunFailedError
 from tests.unit.runtime.flower.conftest import Make
 from tests.unit.runtime.flower.gates import Scene, nothing
 
+pytestmark = pytest.mark.protocol
+
 
 def leaves_before_release(s: Scene, index: int) -> None:
     """The participant goes offline when releases are asked for."""

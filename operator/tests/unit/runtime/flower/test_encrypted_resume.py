@@ -20,6 +20,8 @@ from tests.unit.runtime.flower.conftest import Make
 from tests.unit.runtime.flower.gates import Killed, Scene, encrypting, quick, scene
 from tests.unit.runtime.server.memory_fleet import stop
 
+pytestmark = pytest.mark.protocol
+
 ROUNDS = 2
 
 

@@ -16,6 +16,8 @@ from hanse.runtime.agreement import messages as m
 from hanse.runtime.ledger.book import Book
 from tests.unit.runtime.gate.encrypted_fleet import NAMES, SILO, Fleet, Gate, GateRefused, Reply, Server, refused
 
+pytestmark = pytest.mark.protocol
+
 VICTIM = "bank-a"  # makes the key, and computes the sum of round 1
 
 

@@ -28,6 +28,8 @@ from hanse.runtime.ledger.file import CERTIFICATES
 from tests.unit.runtime.gate.encrypted_fleet import NAMES, RECORD, SILO, UID, Fleet, Gate, Server, refused
 from tests.unit.runtime.gate.private_pod import metrics, record
 
+pytestmark = pytest.mark.protocol
+
 Make = Callable[..., Fleet]
 
 

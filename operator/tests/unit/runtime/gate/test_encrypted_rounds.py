@@ -35,6 +35,8 @@ from tests.unit.runtime.gate.encrypted_fleet import (
 )
 from tests.unit.runtime.gate.memory_fleet import Stage, letter
 
+pytestmark = pytest.mark.protocol
+
 FED_ADAM = Aggregation(strategy="FedAdam", server_learning_rate="0.05")
 SHARED = RECORD.model_copy(update={"mechanism": "Distributed", "quorum": 2, "collusion_threshold": 0})
 ROUNDS = 5

@@ -16,6 +16,8 @@ from hanse.runtime.agreement.statements import Contribution
 from hanse.runtime.gate.answers import Answer, Decider
 from tests.unit.runtime.gate.encrypted_fleet import NAMES, SILO, Fleet, Server, refused, request
 
+pytestmark = pytest.mark.protocol
+
 A, B, C = NAMES
 PLAIN = {"mean": [0.0], "scale": [1.0]}
 BLOTTED = {"mean": [0.0], "scale": [1e30]}
