@@ -60,8 +60,9 @@ def test_a_note_is_there_while_the_trainer_works(stage: Stage) -> None:
 
 
 def test_each_pull_says_what_was_taken_last(tmp_path: Path) -> None:
-    first = Stage(tmp_path)
-    first.send(letter(model()))
+    fleet = MemoryFleet()
+    fleet.inbox.put(letter(model()))  # before the first pull
+    first = Stage(tmp_path, fleet=fleet)
     first.hear("message")
     first.trainer.close()
     assert first.answer() == ReplyCode.TRAINER_DIED
