@@ -82,13 +82,13 @@ class Answers:
     def _verify(self, content: Content) -> Content:
         request = self.read(messages.VerifyRequest, content)
         record = content.get(messages.CIPHERTEXTS)
-        given = {} if record is None else {name: _raw(record, name) for name in record.arrays}
+        given = {} if record is None else {name: bytes_of(record, name) for name in record.arrays}
         vote, recomputed = self._rounds.verify(request, given)
         return text_record(messages.VerifyReply(vote=vote, recomputed=recomputed))
 
     def _apply(self, content: Content) -> Content:
         request = self.read(messages.ApplyRequest, content)
-        applied = self._rounds.apply(request, _raw(content.get(messages.SUM), messages.SUM))
+        applied = self._rounds.apply(request, bytes_of(content.get(messages.SUM), messages.SUM))
         said = text_record(messages.ApplyReply(applied=applied))
         if not request.seal:
             return said
@@ -96,7 +96,7 @@ class Answers:
 
     def _restore(self, content: Content) -> Content:
         request = self.read(messages.RestoreRequest, content)
-        self._held.restore(request.commit, _raw(content.get(messages.STATE), messages.SEALED))
+        self._held.restore(request.commit, bytes_of(content.get(messages.STATE), messages.SEALED))
         return text_record(messages.RestoreReply(round=self._held.reached[0]))
 
     def _release(self, content: Content) -> Content:
@@ -123,9 +123,9 @@ def bytes_record(record: str, name: str, data: bytes) -> dict[str, RecordView]:
     return {record: RecordView(RecordKind.ARRAYS, arrays={name: view_of(np.frombuffer(data, np.uint8))})}
 
 
-def _raw(record: RecordView | None, name: str) -> bytes:
-    """The bytes in a message's array. Raises Refused(CIPHERTEXT_INVALID)."""
+def bytes_of(record: RecordView | None, name: str) -> memoryview:
+    """The bytes in a message's array, where they lie: they are large. Raises Refused(CIPHERTEXT_INVALID)."""
     array = None if record is None or record.kind is not RecordKind.ARRAYS else record.arrays.get(name)
     if array is None or array.dtype != "uint8" or len(array.shape) != 1:
         raise Refused(ReplyCode.CIPHERTEXT_INVALID, f"the message lacks the bytes {name}")
-    return read_array(name, array).tobytes()
+    return read_array(name, array).data

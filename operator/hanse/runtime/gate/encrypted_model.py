@@ -98,7 +98,7 @@ class HeldModel:
         self._ballot.commit(outcome.round, outcome.model)
         self._advance()
 
-    def restore(self, commit: Commit, sealed: bytes) -> None:
+    def restore(self, commit: Commit, sealed: bytes | memoryview) -> None:
         """Take the committed model from another gate. Raises Refused: STATE_REFUSED, and as `absorb`."""
         outcome = check_applied(commit, roster=self._roster)
         if outcome.round < self._ballot.committed:
@@ -155,7 +155,7 @@ class HeldModel:
             self._model = chosen
         self._applied, self._next, self.counted = about.applied, None, about.counted
 
-    def _write(self, name: str, about: _About, sealed: bytes) -> None:
+    def _write(self, name: str, about: _About, sealed: bytes | memoryview) -> None:
         head = about.model_dump_json().encode()
         # No fsync: a state that a power cut has torn does not unseal, and another gate's is asked for.
         with replacing(self._directory / name) as file:

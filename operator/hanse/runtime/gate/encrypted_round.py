@@ -31,7 +31,7 @@ from hanse.runtime.gate.refused import Refused
 from hanse.runtime.he import split_total, split_upload
 
 #: The total of halves of ciphertexts of so many points each, computed by a worker process without secrets.
-Add = Callable[[Sequence[bytes], int, Half], bytes]
+Add = Callable[[Sequence[bytes | memoryview], int, Half], bytes]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ class Rounds:
 
     # -- agree
 
-    def verify(self, request: VerifyRequest, ciphertexts: Mapping[str, bytes]) -> tuple[Vote, Recomputed | None]:
+    def verify(
+        self, request: VerifyRequest, ciphertexts: Mapping[str, bytes | memoryview]
+    ) -> tuple[Vote, Recomputed | None]:
         """The vote for the list; with one half of all its ciphertexts also their sum, computed here.
 
         Raises Refused and HeError.
@@ -116,14 +118,14 @@ class Rounds:
             return vote, None
         return vote, self.signer.recomputed(request.round, digest, request.half, digest_of(total))
 
-    def _add(self, request: VerifyRequest, half: Half, ciphertexts: Mapping[str, bytes]) -> bytes:
+    def _add(self, request: VerifyRequest, half: Half, ciphertexts: Mapping[str, bytes | memoryview]) -> bytes:
         """The sum of one half of the list's ciphertexts; who holds the key does not take the other one too."""
         if self.roster.plan.keeps_halves_apart:
             self.ballot.take(request.round, half)
         check_ciphertexts(request.contributions, half, ciphertexts)
         return self.add([ciphertexts[one.participant] for one in request.contributions], self.points, half)
 
-    def apply(self, request: ApplyRequest, total: bytes) -> Applied:
+    def apply(self, request: ApplyRequest, total: bytes | memoryview) -> Applied:
         """Decrypt what enough gates say is the sum of the one list, and apply it. Raises Refused, HeError and others.
 
         Asked again for the same sum, also when it is committed since, it says the same.
@@ -135,8 +137,10 @@ class Rounds:
         self.check(number)
         digest = self._list(number, request.contributions)
         check_votes(request.votes, roster=self.roster, round=number, list_digest=digest)
-        halves = split_total(self.roster.plan.scheme, total, self.points)
-        sums = {half: digest_of(data) for half, data in halves.items()}
+        # No name for the halves: they would lie beside the model until it is applied.
+        sums = {
+            half: digest_of(data) for half, data in split_total(self.roster.plan.scheme, total, self.points).items()
+        }
         check_recomputed(request.recomputed, roster=self.roster, round=number, list_digest=digest, sums=sums)
         cipher = self.key.cipher()
         self.ballot.decide(number, digest, sum_digest)

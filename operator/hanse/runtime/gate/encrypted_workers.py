@@ -26,7 +26,7 @@ class Adder:
         self._summing: Summing | None = None
         self._count = 0
 
-    def add(self, ciphertexts: Sequence[bytes], count: int, half: Half) -> bytes:
+    def add(self, ciphertexts: Sequence[bytes | memoryview], count: int, half: Half) -> bytes:
         """The total of one half of ciphertexts of `count` points each. Raises HeError."""
         if self._summing is None or count != self._count:
             self.close()

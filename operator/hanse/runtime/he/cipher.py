@@ -68,7 +68,7 @@ class Cipher:
         header = Header(self._scheme, Form.SEEDED, 1, len(points))
         return b"".join([bytes(header), *self._ask(requests, len(points))])
 
-    def decrypt(self, round: int, total: bytes, count: int) -> Points:
+    def decrypt(self, round: int, total: bytes | memoryview, count: int) -> Points:
         """As `Engine.decrypt` under the round's key.
 
         Raises CountMismatch, CiphertextInvalid, DecryptionImplausible, KeyInvalid, WorkerLost.

@@ -102,14 +102,14 @@ class FramedEngine:
         """An empty sum of ciphertexts of `count` points, or of one half of them."""
         return Totalling(self.kernel, self._facts, count, most, half)
 
-    def add(self, ciphertexts: Iterable[bytes], count: int, half: "Half | None" = None) -> bytes:
+    def add(self, ciphertexts: Iterable[bytes | memoryview], count: int, half: "Half | None" = None) -> bytes:
         """As `Engine.add`; with `half` the total of such halves."""
         sum_ = self.totalling(count, half=half)
         for ciphertext in ciphertexts:
             sum_.add(ciphertext)
         return sum_.total()
 
-    def decrypt(self, key: bytes, total: bytes, count: int) -> Points:
+    def decrypt(self, key: bytes, total: bytes | memoryview, count: int) -> Points:
         """As `Engine.decrypt`."""
         return self.kernel.decrypt(key, total_body(total, self._facts, count)[1], count)
 

@@ -41,7 +41,7 @@ def split_upload(scheme: Scheme, upload: bytes, count: int) -> Halves:
     return _cut(rows, ([slice(end)], [slice(end, None)]), made)
 
 
-def split_total(scheme: Scheme, total: bytes, count: int) -> Halves:
+def split_total(scheme: Scheme, total: bytes | memoryview, count: int) -> Halves:
     """The halves of a total of `count` points. Raises as `split_upload`."""
     facts = facts_of(scheme)
     summands, body = total_body(total, facts, count)

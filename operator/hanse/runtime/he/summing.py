@@ -34,10 +34,10 @@ class Summing:
         self._count = count
         self._half = half
         self._most = min(most or self._facts.most_clients, self._facts.most_clients)
-        self._added: list[bytes] = []
+        self._added: list[bytes | memoryview] = []
         self._process = self._start()
 
-    def add(self, ciphertext: bytes) -> None:
+    def add(self, ciphertext: bytes | memoryview) -> None:
         """Add one ciphertext; the total is as before when it is refused. Raises CiphertextInvalid, TooManyCiphertexts.
 
         A crash of the worker is CiphertextInvalid; what was added before is added again by a new one (WorkerLost when

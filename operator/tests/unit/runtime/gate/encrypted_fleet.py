@@ -108,7 +108,7 @@ class _CipherHere(Cipher):
     def encrypt(self, round: int, points: Points) -> bytes:
         return self._here.encrypt(self._here.round_key(self._secret, round), points)
 
-    def decrypt(self, round: int, total: bytes, count: int) -> Points:
+    def decrypt(self, round: int, total: bytes | memoryview, count: int) -> Points:
         return self._here.decrypt(self._here.round_key(self._secret, round), total, count)
 
     def close(self) -> None:
@@ -120,10 +120,10 @@ class _SummingHere(Summing):
 
     def __init__(self, scheme: Scheme, count: int, most: int = 0, half: Half | None = None) -> None:
         self._here, self._points = engine_of(scheme), count
-        self._given: list[bytes] = []
+        self._given: list[bytes | memoryview] = []
         self._half = half
 
-    def add(self, ciphertext: bytes) -> None:
+    def add(self, ciphertext: bytes | memoryview) -> None:
         self._here.add([ciphertext], self._points, self._half)
         self._given.append(ciphertext)
 
