@@ -40,8 +40,8 @@ class Summing:
     def add(self, ciphertext: bytes | memoryview) -> None:
         """Add one ciphertext; the total is as before when it is refused. Raises CiphertextInvalid, TooManyCiphertexts.
 
-        A crash of the worker is CiphertextInvalid; what was added before is added again by a new one (WorkerLost when
-        that dies too).
+        After a crash a new worker adds what was added before (WorkerLost when it dies of that) and this one once more:
+        the first may have been killed for memory that others used. Two crashes are CiphertextInvalid.
         """
         if len(self._added) >= self._most:
             raise TooManyCiphertexts(f"more than {self._most} ciphertexts")
@@ -50,10 +50,17 @@ class Summing:
             raise CiphertextInvalid(f"{len(ciphertext)} bytes; {self._scheme} of this size has {size}")
         try:
             self._process.ask(Operation.ADD, payload=ciphertext)
+        except Died:
+            self._restart()
+            self._add_again(ciphertext)
+        self._added.append(ciphertext)
+
+    def _add_again(self, ciphertext: bytes | memoryview) -> None:
+        try:
+            self._process.ask(Operation.ADD, payload=ciphertext)
         except Died as error:
             self._restart()
-            raise CiphertextInvalid("the process that parsed this ciphertext died of it") from error
-        self._added.append(ciphertext)
+            raise CiphertextInvalid("two processes that parsed this ciphertext died of it") from error
 
     def total(self) -> bytes:
         """The canonical total of what was added. Raises TooManyCiphertexts when nothing was, WorkerLost."""

@@ -108,12 +108,34 @@ def test_what_is_too_large_is_refused_before_it_is_parsed(summing: Summing) -> N
         summing.add(bytes(1 << 20))
 
 
-def test_a_crash_while_adding_is_an_invalid_ciphertext_and_the_sum_goes_on(summing: Summing) -> None:
+def test_a_crash_while_adding_is_not_blamed_on_the_ciphertext(summing: Summing) -> None:
+    sent = uploads("BFV")
+    for upload in sent:
+        kill(pid_of(summing))  # by the kernel, short of memory
+        summing.add(upload)
+    assert summing.total() == keyed_engine("BFV").engine.add(sent, COUNT)
+
+
+def test_a_ciphertext_that_two_workers_die_of_is_invalid_and_the_sum_goes_on(
+    summing: Summing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, third = uploads("BFV")
     summing.add(first)
-    kill(pid_of(summing))
-    with pytest.raises(CiphertextInvalid):
-        summing.add(second)
+    ask, killed = Process.ask, []
+
+    def deadly(
+        process: Process, operation: Operation, start: int = 0, end: int = 0, payload: bytes = b"", *, size: int = 0
+    ) -> memoryview:
+        if (operation, payload) == (Operation.ADD, second):
+            kill(process.pid)
+            killed.append(process.pid)
+        return ask(process, operation, start, end, payload, size=size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Process, "ask", deadly)
+        with pytest.raises(CiphertextInvalid, match="died of it"):
+            summing.add(second)
+    assert len(set(killed)) == 2
     summing.add(third)
     assert summing.total() == keyed_engine("BFV").engine.add([first, third], COUNT)
     kill(pid_of(summing))
