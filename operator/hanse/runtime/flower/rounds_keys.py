@@ -19,7 +19,7 @@ from hanse.runtime.agreement.messages import (
     RestoreReply,
     RestoreRequest,
 )
-from hanse.runtime.flower.rounds_encrypted_state import EncryptedState
+from hanse.runtime.flower.rounds_encrypted_state import EncryptedState, SealedFile
 from hanse.runtime.flower.rounds_fleet import RunFailedError
 from hanse.runtime.flower.rounds_handout import HandOut
 from hanse.runtime.flower.rounds_relay import Relay, question, signed_by
@@ -46,6 +46,8 @@ class Keys:
     def __post_init__(self) -> None:
         self.handout = HandOut(self.relay, self.state)
         self._stateless: set[int] = set()
+        #: The sealed state that somebody was restored from: who cannot read it, or says so, does not make it bad.
+        self._proven: SealedFile | None = None
         #: Rounds of gates that are further than this server's checkpoint.
         self._ahead: dict[int, int] = {}
         self._tried: frozenset[int] = frozenset()
@@ -159,7 +161,9 @@ class Keys:
         self.ready |= set(restored)
         self._stateless -= set(restored)
         self.lacking -= set(restored)
-        if Reason.STATE_REFUSED in failures.values():
+        if restored:
+            self._proven = self.state.saved.sealed
+        if Reason.STATE_REFUSED in failures.values() and self._proven != self.state.saved.sealed:
             # Whoever sealed it may have lied: another gate is asked to.
             self.state.forget_sealed()
             self.lacking |= {i for i, reason in failures.items() if reason == Reason.STATE_REFUSED}

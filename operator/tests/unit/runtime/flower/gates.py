@@ -175,7 +175,7 @@ class _PlainCipher(Cipher):
     def encrypt(self, round: int, points: Points) -> bytes:
         return self._plain.encrypt(self._job_key, points)
 
-    def decrypt(self, round: int, total: bytes, count: int) -> Points:
+    def decrypt(self, round: int, total: bytes | memoryview, count: int) -> Points:
         return self._plain.decrypt(self._job_key, total, count)
 
     def close(self) -> None:
@@ -187,9 +187,9 @@ class _PlainSumming(Summing):
 
     def __init__(self, scheme: Scheme, count: int, most: int = 0, half: Half | None = None) -> None:
         self._plain, self._points, self._half = engine_of("None"), count, half
-        self._given: list[bytes] = []
+        self._given: list[bytes | memoryview] = []
 
-    def add(self, ciphertext: bytes) -> None:
+    def add(self, ciphertext: bytes | memoryview) -> None:
         self._plain.add([ciphertext], self._points, self._half)
         self._given.append(ciphertext)
 
@@ -203,7 +203,7 @@ class _PlainSumming(Summing):
         pass
 
 
-def _cut_plain(cut: Callable[..., Halves], scheme: Scheme, data: bytes, count: int) -> Halves:
+def _cut_plain(cut: Callable[..., Halves], scheme: Scheme, data: bytes | memoryview, count: int) -> Halves:
     return cut("None", data, count)
 
 

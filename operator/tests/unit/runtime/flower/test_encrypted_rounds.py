@@ -357,6 +357,31 @@ def test_a_gate_that_needs_the_state_gets_it_sealed_anew(make: Make) -> None:
     assert len(s.fleet.rounds(messages.RESTORE)) == 1
 
 
+def test_a_sealed_state_that_restored_somebody_is_not_forgotten_because_another_refuses_it(make: Make) -> None:
+    """The one that seals it again may be gone by then."""
+    s = make(rounds=3)
+    replaced: list[int] = []
+    refused: list[int] = []
+    restored: list[tuple[int, int]] = []
+
+    def before(question: Question, index: int) -> Answer | None:
+        if question.kind == messages.TRAIN and (question.number, index) == (2, 0) and not replaced:
+            for who in (1, 2):
+                replaced.append(who)
+                s.replace(who)
+        if question.kind == messages.RESTORE:
+            restored.append((index, len(s.fleet.rounds(messages.APPLY))))
+            if restored[-1][0] == 2 and not refused:
+                refused.append(index)
+                return Answer(failure=Reason.STATE_REFUSED)
+        return None
+
+    s.fleet.before = before
+    s.run()
+    assert sorted(index for index, _ in restored) == [1, 2, 2]
+    assert len({applied for _, applied in restored}) == 1, "nobody was asked to seal it again in between"
+
+
 def test_who_is_connected_and_cannot_be_restored_is_said_so(make: Make) -> None:
     s = make(rounds=4, quorum=2)
 
