@@ -27,6 +27,7 @@ from hanse.runtime.codec.errors import CodecError, MessageError, NoiseMissingErr
 from hanse.runtime.codec.grid import Demand, Grid
 from hanse.runtime.codec.lanes import Bytes, capacity, lane_bytes, pack, unpack
 from hanse.runtime.codec.layout import Layout, Vector
+from hanse.runtime.codec.mask import Mask
 from hanse.runtime.codec.public import MAX_PARAMETERS, PublicSeed
 from hanse.runtime.codec.rounding import factor, round_record, round_silo
 from hanse.runtime.noise import ReleaseNoise
@@ -105,11 +106,11 @@ class Codec:
         full = vector if carried is None or not self.feedback else vector + carried
         if not np.all(np.isfinite(full)):
             raise NotFiniteError("the update holds NaN or infinity")
-        chosen = self._indices()
-        entries = full if chosen is None else full[chosen]
-        body, sent, clip = self._plain(entries, chosen) if noise is None else self._private(entries, noise)
+        mask = Mask.of(self.seed, self.kept, self.layout.size)
+        entries = mask.gather(full)
+        body, sent, clip = self._plain(entries, mask.chosen) if noise is None else self._private(entries, noise)
         header = np.frombuffer(self.seed.attempt.to_bytes(HEADER_BYTES, "little"), np.uint8)
-        left = full * clip - self._scatter(sent, chosen) if self.feedback else None
+        left = full * clip - mask.scatter(sent) if self.feedback else None
         return Encoded(np.concatenate([header, body]), left)
 
     def decode(self, message: NDArray[Any]) -> Vector:
@@ -122,7 +123,7 @@ class Codec:
         if attempt_of(message) != self.seed.attempt:
             raise MessageError("the message is of another attempt")
         body = message[HEADER_BYTES:]
-        chosen = self._indices()
+        mask = Mask.of(self.seed, self.kept, self.layout.size)
         if self.grid is None and self.bits == FULL_BITS:
             entries = np.ascontiguousarray(body).view("<f4").astype(np.float64)
         else:
@@ -131,10 +132,10 @@ class Codec:
                 entries = points * self.grid.step
             else:
                 scales = np.ascontiguousarray(body[: self._scale_bytes]).view("<f8")
-                entries = points * np.repeat(scales, self._counts(chosen))
+                entries = points * np.repeat(scales, self._counts(mask.chosen))
         if not np.all(np.isfinite(entries)):
             raise MessageError("the message holds NaN or infinity")
-        return self._scatter(entries * self.amplification, chosen)
+        return mask.scatter(entries * self.amplification)
 
     @property
     def _scale_bytes(self) -> int:
@@ -174,22 +175,12 @@ class Codec:
         packed = pack(points.astype(np.int64), self.bits)
         return np.concatenate([scales.view(np.uint8), packed]), (points - dither) * spread, 1.0
 
-    def _indices(self) -> NDArray[np.intp] | None:
-        return None if self.kept == self.layout.size else self.seed.mask(self.kept, self.layout.size)
-
     def _counts(self, chosen: NDArray[np.intp] | None) -> NDArray[np.intp]:
         """How many entries of each array are sent."""
         if chosen is None:
             return np.array([entry.size for entry in self.layout.entries], np.intp)
         bounds = [*(entry.start for entry in self.layout.entries), self.layout.size]
         return np.diff(np.searchsorted(chosen, bounds))
-
-    def _scatter(self, entries: Vector, chosen: NDArray[np.intp] | None) -> Vector:
-        if chosen is None:
-            return entries
-        full = np.zeros(self.layout.size, np.float64)
-        full[chosen] = entries
-        return full
 
 
 def attempt_of(message: NDArray[Any]) -> int:

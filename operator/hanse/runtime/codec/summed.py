@@ -17,6 +17,7 @@ from hanse.api.privacy import PrivacyPlan
 from hanse.runtime.codec.codec import kept_entries
 from hanse.runtime.codec.errors import CodecError, MessageError, NoiseMissingError, NotFiniteError
 from hanse.runtime.codec.layout import Layout, Vector
+from hanse.runtime.codec.mask import Mask
 from hanse.runtime.codec.public import PublicSeed
 from hanse.runtime.codec.rounding import factor
 from hanse.runtime.codec.sumgrid import CAPACITY, Members, PlainGrid, PrivateGrid, SumDemand, plain, private
@@ -96,14 +97,14 @@ class SumCodec:
         full = vector if carried is None else vector + carried
         if not np.all(np.isfinite(full)):
             raise NotFiniteError("the update holds NaN or infinity")
-        chosen = self._indices()
-        entries = full if chosen is None else full[chosen]
+        mask = Mask.of(self.seed, self.kept, self.layout.size)
+        entries = mask.gather(full)
         scale = self.members[member][0]
         if isinstance(self.grid, PlainGrid):
             limit = self.grid.limits[member]
             points = np.clip(np.rint(entries * (scale / self.grid.step)), -limit, limit)
             sent = points * (self.grid.step / scale)
-            left = full - self._scatter(sent, chosen) if self.feedback else self._scatter(entries - sent, chosen)
+            left = full - mask.scatter(sent) if self.feedback else mask.scatter(entries - sent)
             return Quantised(points.astype(np.int64), left)
         assert noise is not None
         fine, clip = _fine_points(entries, scale, self.grid, member)
@@ -111,7 +112,7 @@ class SumCodec:
         if not self.feedback:
             return Quantised(points, None)
         sent = fine * (self.grid.step / 2.0**self.grid.fine / scale)
-        return Quantised(points, full * clip - self._scatter(sent, chosen))
+        return Quantised(points, full * clip - mask.scatter(sent))
 
     def mean(self, total: Points, mass: float) -> Vector:
         """The mean of a sum of points, float64 of shape (layout.size,); entries outside of the mask are zero.
@@ -125,17 +126,7 @@ class SumCodec:
         if not 0 < mass < float("inf"):
             raise MessageError(f"a mass of {mass:g} is none")
         entries: Vector = total * np.float64(self.grid.step * self.amplification / mass)
-        return self._scatter(entries, self._indices())
-
-    def _indices(self) -> NDArray[np.intp] | None:
-        return None if self.kept == self.layout.size else self.seed.mask(self.kept, self.layout.size)
-
-    def _scatter(self, entries: Vector, chosen: NDArray[np.intp] | None) -> Vector:
-        if chosen is None:
-            return entries
-        full = np.zeros(self.layout.size, np.float64)
-        full[chosen] = entries
-        return full
+        return Mask.of(self.seed, self.kept, self.layout.size).scatter(entries)
 
 
 def check_rounds(
