@@ -1,6 +1,9 @@
 """The shared model in one gate and on its disk: committed, the candidate of the round, restored. Used by `encrypted`.
 
-Sealed under the job's key even here: the directory ends with the pod, but no plain model should lie on a node's disk.
+A file holds the state sealed as the server gets it. That hides nothing from who reads the directory: the job's
+key (`encrypted_keys`) and what sums left out of this owner's updates (`encrypted_updates`) lie plain beside it. What
+protects them is that the gate's container alone mounts the directory, which ends with the pod.
+
 A candidate is written before this gate signs it; a commit is recorded in the ballot and then is a rename. A gate whose
 files do not reach as far as its ballot asks to be restored; it never goes on from an older model.
 """
