@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 
 from hanse.api.exitcodes import ExitCode
 from hanse.api.replies import ReplyCode
@@ -131,7 +132,9 @@ def test_a_drained_pod_answers_and_goes(rig: Rig, driver: Driver) -> None:
 
 def test_the_end_of_the_job_ends_the_trainer_well(driver: Driver, pod: ClientPod) -> None:
     (acknowledged,) = driver.end(0)
-    assert acknowledged.has_content(), acknowledged
+    # A gate that has answered leaves at once, and Flower reports who has left before it looks for a reply.
+    gone = acknowledged.has_error() and acknowledged.error.code == ErrorCode.NODE_UNAVAILABLE
+    assert acknowledged.has_content() or gone, acknowledged
     assert pod.wait(pod.trainer) == ExitCode.COMPLETE
 
 
