@@ -65,12 +65,14 @@ class Verifying:
             return {}
         self._sent |= {self._relay.name(index): half for index, half in adders.items()}
         self._state.save()
-        made = {half: self._with(request, half) for half in set(adders.values())}
+        scheme, points = self._relay.plan.scheme, self.points
+        # Once for both halves: uploads are large.
+        halves = {name: split_upload(scheme, data, points) for name, data in self._ciphertexts.items()}
+        made = {half: self._with(request, half, halves) for half in set(adders.values())}
         return {index: made[half] for index, half in adders.items()}
 
-    def _with(self, request: VerifyRequest, half: Half) -> Question:
-        scheme, points = self._relay.plan.scheme, self.points
-        arrays = {name: split_upload(scheme, data, points)[half] for name, data in self._ciphertexts.items()}
+    def _with(self, request: VerifyRequest, half: Half, halves: Mapping[str, Mapping[Half, bytes]]) -> Question:
+        arrays = {name: parts[half] for name, parts in halves.items()}
         message = request.model_copy(update={"half": half})
         return question(messages.VERIFY, self._number, message, record=messages.CIPHERTEXTS, arrays=arrays)
 
