@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from hanse.api.conditions import Reason
 from hanse.api.exitcodes import ExitCode
+from hanse.api.job import RoundRecord
 from hanse.api.paths import Paths
 from hanse.api.runconfig import RunConfig
 from hanse.runtime.aggregation import Arrays, build_strategy
@@ -159,18 +160,24 @@ class EncryptedFederation:
         missing = [name for name in self.relay.roster.names if name not in contributed]
         reasons = {self.relay.name(i): str(reason) for i, reason in updates.failures.items()}
         self.state.commit(commit, contributed)
-        record = partial(
-            round_record, number=number, contributed=len(contributed), missing=missing, digest=self.state.model
-        )
-        said = {name: reasons.get(name) or self._why(name) for name in [*missing, *reasons]}
-        seconds = self.clock.monotonic() - started
-        self.state.close_round(record(reasons=said, seconds=seconds, metrics={}, sent=updates.sent))
+
+        def record(metrics: dict[str, float]) -> RoundRecord:
+            """Of the round as it stands: evaluation takes time and has reasons of its own."""
+            return round_record(
+                number=number,
+                contributed=len(contributed),
+                missing=missing,
+                reasons={name: reasons.get(name) or self._why(name) for name in [*missing, *reasons]},
+                seconds=self.clock.monotonic() - started,
+                metrics=metrics,
+                digest=self.state.model,
+                sent=updates.sent,
+            )
+
+        self.state.close_round(record({}))
         self.state.save()
         self.keys.try_again()
-        metrics = self.evaluation.ask(number, seed, reasons)
-        said = {name: reasons.get(name) or self._why(name) for name in [*missing, *reasons]}
-        seconds = self.clock.monotonic() - started
-        self.state.replace_record(record(reasons=said, seconds=seconds, metrics=metrics, sent=updates.sent))
+        self.state.replace_record(record(self.evaluation.ask(number, seed, reasons)))
 
     def _why(self, name: str) -> str:
         """Why somebody was not even asked: who is connected may lack the key or the model."""
