@@ -90,7 +90,9 @@ def test_a_private_job_is_paid_and_shown(
     assert columns["EPSILON"] == "3.0/3.0"
     # Ten records under a whole silo's noise: counts that it outweighs give no metric, in any of the three evaluations.
     shown = "auc=", "accuracy=", "loss="
-    assert columns["METRIC"].startswith(shown if any(r.get("metrics") for r in job["status"]["rounds"]) else "-"), columns
+    assert columns["METRIC"].startswith(shown if any(r.get("metrics") for r in job["status"]["rounds"]) else "-"), (
+        columns
+    )
     too_dear_starts_nothing(federation, people, f"{name}-b", budget)
 
 
