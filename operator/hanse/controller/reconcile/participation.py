@@ -276,6 +276,10 @@ def _watch(draft: _Draft) -> None:
     ):
         draft.ready(Reason.POD_REFUSED, children.late_hint(job))
         draft.after = TROUBLE_SECONDS
+    elif newest is not None and pods.has_ended_well(newest):
+        # Until the Job says so, too.
+        draft.ready(Reason.COMPLETED, f"the client of pod {newest.meta.name} has ended")
+        draft.after = TROUBLE_SECONDS
     else:
         draft.ready(Reason.STARTING, "the client pod is starting")
         draft.after = TROUBLE_SECONDS

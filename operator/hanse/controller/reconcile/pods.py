@@ -61,6 +61,12 @@ def too_many_ends(job: JobView | None, pods: Iterable[PodView], main: str, limit
     )
 
 
+def has_ended_well(pod: PodView) -> bool:
+    """Whether the trainer of a client pod has done its work; the sidecars may still be ending."""
+    trainer = pod.container(names.CONTAINER_TRAINER)
+    return trainer is not None and trainer.ended is not None and trainer.ended.exit_code == 0
+
+
 def diagnose(pod: PodView, now: datetime) -> Diagnosis | None:
     """What is wrong with a pod, None when nothing is known to be."""
     return failure(pod) or _waiting(pod) or _placement(pod, now)

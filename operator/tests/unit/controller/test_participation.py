@@ -208,7 +208,12 @@ async def test_long_names_still_fit() -> None:
 
 @pytest.mark.parametrize(
     ("code", "job", "word"),
-    [(None, {}, "Ready"), (0, {"Complete": ""}, "Completed"), (67, {"Failed": "PodFailurePolicy"}, "DatasetNotFound")],
+    [
+        (None, {}, "Ready"),
+        (0, {}, "Completed"),
+        (0, {"Complete": ""}, "Completed"),
+        (67, {"Failed": "PodFailurePolicy"}, "DatasetNotFound"),
+    ],
 )
 async def test_the_column_says_what_the_client_does(rig: Rig, code: int | None, job: dict[str, str], word: str) -> None:
     """`kubectl get participations` must not look as if something were wrong once the client is done."""
