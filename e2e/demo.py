@@ -95,7 +95,7 @@ def _private(clock: Clock) -> int:
     model = _fetched(kube, credit.name)
     scores = examples.score(model, credit)
     print(f"held out {credit.held_out_records:,} records that no bank has seen: AUC {scores['auc']:.4f}")
-    _print_next(kube, model, credit.name, "scripts/demo private    # once more, paid for again")
+    _print_next(kube, model, credit.name)
     return 0
 
 
@@ -152,7 +152,7 @@ def _result(clock: Clock, kube: Kube, credit: examples.Example) -> int:
         print(f"    {label:52} {auc:7.4f} {f1:7.4f}")
     clock.step("A prediction for one person who was held out")
     print(examples.predict_one(model, credit))
-    _print_next(kube, model, JOB, "scripts/demo again      # once more")
+    _print_next(kube, model, JOB)
     return 0
 
 
@@ -172,7 +172,7 @@ def _fetched(kube: Kube, name: str) -> Path:
     return model
 
 
-def _print_next(kube: Kube, model: Path, name: str, again: str) -> None:
+def _print_next(kube: Kube, model: Path, name: str) -> None:
     print(f"""
 \033[1mWhat to type next\033[0m
     export KUBECONFIG={kube.kubeconfig} PATH={binaries.links_dir()}:{HANSE.parent}:$PATH
@@ -181,7 +181,7 @@ def _print_next(kube: Kube, model: Path, name: str, again: str) -> None:
     kubectl get participations -A
     kubectl explain federatedjob.spec
     hanse model show {model.relative_to(ROOT)}
-    {again}
+    scripts/demo again      # the first example once more
     scripts/demo private    # the same banks: every update encrypted, every borrower hidden by noise
     scripts/demo down       # remove all of it
 """)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from e2e.harness.kube import Kube, Object
+from hanse.api.names import CERTIFICATE_KEY, ROLE_CERTIFICATE
 
 #: In plain words: whom an epsilon is against.
 WHO = {
     "Outsiders": "who has the model alone",
     "OneParticipant": "another bank, which knows its own part",
-    "CollusionThreshold": "the banks that the job lets collude",
+    "CollusionThreshold": "as many banks together as collusionThreshold says",
     "ServerAndOne": "the server and a bank together",
 }
 
@@ -28,11 +29,9 @@ def print_epsilons(job: Object) -> None:
 def fetch_certificate(kube: Kube, job: str, owner: str, directory: Path) -> tuple[Path, Path]:
     """The newest certificate of an owner for a job, and the owner's public key, as files in `directory`."""
     directory.mkdir(exist_ok=True)
-    found = [
-        m for m in kube.list("configmaps", owner) if m["metadata"]["name"].startswith(f"certificate.{job}-{owner}-")
-    ]
+    found = kube.list("configmaps", owner, f"hanse.dev/role={ROLE_CERTIFICATE},hanse.dev/job={job}")
     newest = max(found, key=lambda m: str(m["metadata"]["creationTimestamp"]))
     certificate, key = directory / f"{owner}-certificate.json", directory / f"{owner}.pem"
-    certificate.write_text(next(iter(newest["data"].values())))
+    certificate.write_text(newest["data"][CERTIFICATE_KEY])
     key.write_text(kube.get("participant", owner, owner)["status"]["identity"])
     return certificate, key
