@@ -38,6 +38,15 @@ def may_release(asked: ModelRelease, most: ModelRelease) -> bool:
     return _RELEASES.index(asked) <= _RELEASES.index(most)
 
 
+def who_has_the_model(release: ModelRelease) -> str:
+    """In words, at the end of a job; empty where the coordinator has it, whose status names the file."""
+    return {
+        "Coordinator": "",
+        "Participants": "the participants have the model, each in its own volume (privacy.modelRelease Participants)",
+        "Never": "nobody has the model (privacy.modelRelease Never)",
+    }[release]
+
+
 def least_votes(participants: int, collusion_threshold: int) -> int:
     """Votes that two different lists cannot both get while at most `collusion_threshold` gates vote twice."""
     return (participants + collusion_threshold) // 2 + 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from hanse.api import names
+from hanse.api.encryption import who_has_the_model
 from hanse.api.job import FederatedJobStatus, ModelStatus
 from hanse.api.podsecurity import container_security, pod_security
 from hanse.cli.errors import ClusterError, ModelError
@@ -56,7 +57,10 @@ def finished_model(job: dict[str, Any]) -> tuple[ModelStatus, str]:
     status: FederatedJobStatus = status_of(job)
     shown = f"{job['metadata']['namespace']}/{job['metadata']['name']}"
     if status.model is None:
-        state = status.summary.state
+        state, privacy = status.summary.state, status.privacy
+        elsewhere = who_has_the_model(privacy.model_release) if privacy and privacy.model_release else ""
+        if elsewhere and state != "Failed":
+            raise ModelError(f"FederatedJob {shown} gives the coordinator no model", f"At its end {elsewhere}.")
         raise ModelError(
             f"FederatedJob {shown} has no model (it is {state})",
             "It failed: see kubectl describe." if state == "Failed" else f"Wait for it: hanse watch {shown}.",

@@ -2,6 +2,7 @@
 
 from hanse.api import names
 from hanse.api.conditions import Reason
+from hanse.api.encryption import who_has_the_model
 from hanse.api.exitcodes import reason_for
 from hanse.api.job import FederatedJobSpec
 from hanse.api.meta import MESSAGE_MAX, clip_message
@@ -21,7 +22,7 @@ def of_server(draft: Draft, progress: Progress | None, members: list[Member]) ->
     if progress is not None and progress.phase == "Complete":
         reason = progress.reason if progress.reason in _GOOD_ENDS else Reason.COMPLETED
         message = progress.message or f"{progress.completed} of {progress.total} rounds"
-        draft.complete(reason, message)
+        draft.complete(reason, "; ".join(filter(None, (message, _whose_model(draft.observed.spec)))))
     elif job is not None and job.complete:
         draft.complete(Reason.COMPLETED, "the server has ended with exit code 0; its last words were lost")
     elif job is not None and (job.failed or _ended_for_good(draft.observed)):
@@ -29,6 +30,11 @@ def of_server(draft: Draft, progress: Progress | None, members: list[Member]) ->
     else:
         _hopeless_server(draft)
         _restless_server(draft)
+
+
+def _whose_model(spec: FederatedJobSpec | None) -> str:
+    """What explains that the status names no model."""
+    return who_has_the_model(spec.privacy.model_release) if spec is not None and spec.privacy is not None else ""
 
 
 def _server_failure(observed: ObservedJob, progress: Progress | None, members: list[Member]) -> tuple[str, str]:

@@ -85,6 +85,16 @@ def test_a_job_without_a_model_says_so() -> None:
         finished_model({**job(), "status": {"summary": {"state": "Running"}}})
 
 
+@pytest.mark.parametrize(
+    ("release", "says"), [("Never", "nobody has the model"), ("Participants", "the participants have the model")]
+)
+def test_a_model_that_goes_elsewhere_is_not_to_be_waited_for(release: str, says: str) -> None:
+    status = {"summary": {"state": "Complete"}, "privacy": {"encryption": "BFV", "modelRelease": release}}
+    with pytest.raises(ModelError, match="gives the coordinator no model") as refused:
+        finished_model({**job(), "status": status})
+    assert says in refused.value.next_step
+
+
 def test_the_reader_pod_is_restricted_and_reads_only() -> None:
     model, image = finished_model(finished())
     pod = reader_pod("consortium", "p", "credit", model, image)

@@ -224,3 +224,27 @@ async def test_each_adversary_has_a_figure_of_its_own() -> None:
     assert told == pytest.approx(worst, abs=2e-3)
     assert told["ServerAndOne"] >= told["OneParticipant"] > told["Outsiders"] == told["CollusionThreshold"]
     assert rig.status["summary"]["epsilon"] == "3.0/3.0"
+
+
+@pytest.mark.parametrize(
+    ("release", "says"),
+    [
+        ("Coordinator", ""),
+        (
+            "Participants",
+            "; the participants have the model, each in its own volume (privacy.modelRelease Participants)",
+        ),
+        ("Never", "; nobody has the model (privacy.modelRelease Never)"),
+    ],
+)
+async def test_a_job_without_a_model_says_who_has_it(release: str, says: str) -> None:
+    rig = Rig()
+    for bank in BANKS:
+        rig.door.put(world.participant(bank, models={"claimName": "models"}))
+        rig.door.put(world.claim(bank))
+        rig.door.put(world.claim(bank, "models"))
+    asked = {**ENCRYPTED, "privacy": {"encryption": {}, "modelRelease": release}}
+    rig.door.put(world.federated_job(members=BANKS, **asked))
+    await rig.settle()
+    await rig.push(phase="Complete", reason="Completed", completed=10)
+    assert rig.message("Complete") == f"10 of 10 rounds{says}"
