@@ -92,19 +92,13 @@ def objections(certificate: Certificate) -> Iterator[str]:
 
 
 def pld(certificate: Certificate, adversary: Adversary | None = None) -> float:
-    """Epsilon Released by privacy loss distributions, the tighter figure: see `reference.pld_epsilon`, which raises.
+    """Epsilon Released by privacy loss distributions, mostly tighter: see `reference.pld_epsilon`, which raises.
 
     Against `adversary` (None: the one that is charged).
     """
     releases = certificate.releases
-    slots = [Slot.parse(each.slot) for each in releases]
-    return pld_epsilon(
-        certificate.plan,
-        slots,
-        min(float(each.noise) for each in releases),
-        sum(each.values for each in releases),
-        adversary,
-    )
+    noises = [(Slot.parse(each.slot), float(each.noise)) for each in releases]
+    return pld_epsilon(certificate.plan, noises, sum(each.values for each in releases), adversary)
 
 
 def _figure(plan: PrivacyPlan, claim: str, value: float, adversaries: Sequence[Adversary]) -> CertifiedEpsilon:

@@ -1,8 +1,9 @@
 """Plans and requests for the tests of hanse.dp."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from hanse.api.privacy import DifferentialPrivacy, PrivacyPlan
+from hanse.api.privacy import DifferentialPrivacy, PrivacyPlan, Slot
 from hanse.dp import resolve
 
 DELTA = 1e-5
@@ -26,3 +27,8 @@ def plan(unit: str = "Silo", rounds: int = 10, records: int | None = 8000, **fie
     if "noise_multiplier" not in fields:
         fields.setdefault("epsilon", "3")
     return resolve(asked(unit, **fields), rounds, records)
+
+
+def with_noise(slots: Iterable[Slot], grid_sigma: float) -> list[tuple[Slot, float]]:
+    """Releases that all have the same noise, in grid steps."""
+    return [(slot, grid_sigma) for slot in slots]

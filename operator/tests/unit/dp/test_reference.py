@@ -13,7 +13,7 @@ from hanse.dp import AccountantsDisagree, TooCoarse, UnknownRelease, epsilon, pl
 from hanse.dp.rdp import subsampled_gaussian
 from hanse.dp.reference import MIN_GRID_SIGMA, ROUNDING, check, event_rdp, release_event
 
-from .plans import DELTA, SHARES, plan
+from .plans import DELTA, SHARES, plan, with_noise
 from .test_rdp import discrete
 
 H = 1.1e-34
@@ -73,14 +73,14 @@ class TestPld:
     def test_it_bounds_the_exact_discrete_mechanism(self, sigma: float, shift: tuple[int, ...]) -> None:
         """One release, its neighbour moved by an integer vector."""
         made = plan("Silo", 1, noise_multiplier=repr(sigma / math.hypot(*shift)))
-        claim = pld_epsilon(made, made.slots(), sigma, len(shift))
+        claim = pld_epsilon(made, with_noise(made.slots(), sigma), len(shift))
         exact = hockey_stick(law_of(sigma, shift), law_of(sigma, (0,) * len(shift)), claim)
         assert 0 < exact <= DELTA
 
     def test_it_bounds_the_exact_poisson_sampled_one(self) -> None:
         sigma, rate = 8.0, 0.2
         made = plan("Record", 1, noise_multiplier="1", sample_rate=str(rate))
-        claim = pld_epsilon(made, made.slots(), sigma, 1)
+        claim = pld_epsilon(made, with_noise(made.slots(), sigma), 1)
         zero, one = law_of(sigma, (0,)), law_of(sigma, (8,))
         mixed = {k: (1 - rate) * zero.get(k, 0.0) + rate * one.get(k, 0.0) for k in {*zero, *one}}
         assert hockey_stick(mixed, zero, claim) <= DELTA
@@ -113,24 +113,31 @@ class TestPld:
     @pytest.mark.parametrize("unit", ["Silo", "Record"])
     def test_it_is_tighter_than_rdp_and_near(self, unit: str) -> None:
         made = plan(unit, 50, **SHARES)
-        figure = pld_epsilon(made, made.slots(), 1000.0, 10**9)
+        figure = pld_epsilon(made, with_noise(made.slots(), 1000.0), 10**9)
         assert 0.8 * 3 < figure < epsilon(plan_rdp(made), DELTA)
 
     def test_fewer_releases_and_finer_grids_cost_less(self) -> None:
         made = plan("Silo", 6)
-        whole = pld_epsilon(made, made.slots(), 100.0, 1000)
-        assert pld_epsilon(made, made.slots()[:3], 100.0, 1000) < whole
-        assert pld_epsilon(made, made.slots(), 10000.0, 1000) < whole
+        whole = pld_epsilon(made, with_noise(made.slots(), 100.0), 1000)
+        assert pld_epsilon(made, with_noise(made.slots()[:3], 100.0), 1000) < whole
+        assert pld_epsilon(made, with_noise(made.slots(), 10000.0), 1000) < whole
+
+    def test_coarse_counts_do_not_make_the_updates_coarse(self) -> None:
+        """Sixty fine updates and one evaluation in counts: only the evaluation pays for its few steps."""
+        made = plan("Silo", 60, evaluation={"epsilon_share": "0.2", "every_rounds": 60})
+        releases = [(slot, 5.0 if slot.kind is ReleaseKind.EVALUATE else 1e4) for slot in made.slots()]
+        figure = pld_epsilon(made, releases, 10**4)
+        assert figure < epsilon(plan_rdp(made), DELTA) < pld_epsilon(made, with_noise(made.slots(), 5.0), 10**4)
 
     def test_where_the_bound_does_not_hold_there_is_no_figure(self) -> None:
         made = plan("Silo", 1)
         with pytest.raises(TooCoarse):
-            pld_epsilon(made, made.slots(), MIN_GRID_SIGMA - 0.01, 10)
+            pld_epsilon(made, with_noise(made.slots(), MIN_GRID_SIGMA - 0.01), 10)
 
     def test_a_slot_twice_is_refused(self) -> None:
         made = plan("Silo", 1)
         with pytest.raises(UnknownRelease):
-            pld_epsilon(made, made.slots() * 2, 100.0, 10)
+            pld_epsilon(made, with_noise(made.slots() * 2, 100.0), 10)
 
 
 LIGHT = """

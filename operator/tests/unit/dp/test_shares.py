@@ -33,7 +33,7 @@ from hanse.dp.reference import check
 from hanse.dp.shares import sum_shares, sum_term, tau
 from hanse.dp.worst import worst_epsilons
 
-from .plans import DELTA, SHARES, asked
+from .plans import DELTA, SHARES, asked, with_noise
 from .test_rdp import discrete, divergence
 
 Law = NDArray[np.float64]
@@ -157,7 +157,8 @@ class TestResolve:
         assert epsilons(made, made.slots())["ServerAndOne"] == pytest.approx(7.68, abs=0.005)
         found = plan(rounds=400, noise_multiplier="1.620752")
         by_pld = [
-            pld_epsilon(found, found.slots(), 1e4, 1000, adversary) for adversary in ("Outsiders", "ServerAndOne")
+            pld_epsilon(found, with_noise(found.slots(), 1e4), 1000, adversary)
+            for adversary in ("Outsiders", "ServerAndOne")
         ]
         assert by_pld == pytest.approx([3.0, 7.65], abs=0.02)
 
@@ -279,7 +280,7 @@ class TestPld:
     def test_it_bounds_the_exact_sum(self, adversary: Adversary, shares: int) -> None:
         sigma, shift = 8.0, 9
         made = plan("Silo", 1, noise_multiplier=f"{sigma * math.sqrt(3) / shift:.9f}")
-        claim = pld_epsilon(made, made.slots(), sigma, 1, adversary)
+        claim = pld_epsilon(made, with_noise(made.slots(), sigma), 1, adversary)
         law = np.array(list(discrete(sigma).values()))
         total = law
         for _ in range(shares - 1):
