@@ -102,8 +102,8 @@ def pld_epsilon(
 
     Each of `releases` has the deviation of one gate's noise in grid steps (histograms: counts), `values` is the number
     of integers in all of them, `adversary` as in `release_event`. Coarse noise counts as less than it is (by 6 % at 6
-    grid steps), so where few coarse releases weigh most RDP may be the smaller figure. For people; nothing is charged by
-    it. Some seconds of CPU for a long schedule. Raises TooCoarse below 4 grid steps, UnknownRelease.
+    grid steps), so where few coarse releases weigh most RDP may be the smaller figure. For people; nothing is charged
+    by it. Some seconds of CPU for a long schedule. Raises TooCoarse below 4 grid steps, UnknownRelease.
     """
     from dp_accounting.pld import PLDAccountant
 
