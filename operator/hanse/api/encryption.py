@@ -155,7 +155,7 @@ class EncryptionPlan(ApiModel):
     key_maker: ShortName = Field(description="Participant whose gate makes the key.")
     quorum: int = Field(ge=2, le=1024, description="Smallest number of updates in a sum that is decrypted.")
     collusion_threshold: int = Field(
-        default=0, ge=0, le=1022, description="Participants that may lie or collude without harm to the others."
+        default=0, ge=0, le=1022, description="Participants that may lie, and still only whole sums are decrypted."
     )
     rounds: int = Field(ge=1, le=100_000, description="Rounds, with one decrypted sum at most for each.")
     model_release: ModelRelease = Field(default="Coordinator", description="Who gets the plain model at the end.")

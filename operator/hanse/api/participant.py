@@ -182,7 +182,9 @@ class ParticipantPolicy(ApiModel):
         description="Against whom the budget is charged and maxEpsilonPerJob holds; Local noise is the same for all.",
     )
     require_encryption: bool = Field(
-        default=False, description="Only jobs with spec.privacy.encryption: nobody else ever holds an update."
+        default=False,
+        description="Only jobs with spec.privacy.encryption: the server alone cannot read an update; together with "
+        "another participant it can.",
     )
     min_participants: int | None = Field(
         default=None,

@@ -238,7 +238,8 @@ class PrivacySpec(ApiModel):
         default=0,
         ge=0,
         le=1022,
-        description="With encryption: how many participants may lie or collude without harm to the others.",
+        description="With encryption: so many participants may lie, and still only whole sums are decrypted; 0 unless "
+        "set. Participants who change their gates may read more: docs/encryption.md.",
     )
     model_release: ModelRelease = Field(
         default="Coordinator",

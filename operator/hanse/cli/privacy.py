@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hanse.api.budget import PrivacyBudgetSpec
 from hanse.api.conditions import Reason
-from hanse.api.encryption import least_votes
+from hanse.api.encryption import keeps_halves_apart, least_votes
 from hanse.api.encryptionterms import signer_objections
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import Dataset, ParticipantSpec
@@ -107,12 +107,21 @@ def encrypted(spec: FederatedJobSpec) -> str | None:
     wanted = spec.encryption
     if wanted is None or spec.privacy is None:
         return None
-    n, t = len(spec.participants), spec.privacy.collusion_threshold
+    n, t, quorum = len(spec.participants), spec.privacy.collusion_threshold, spec.effective_quorum
     return (
-        f"{wanted.scheme}, key of {wanted.key_maker or spec.participants[0].name}; sums of at least "
-        f"{spec.effective_quorum} of {n}, recomputed by {t + 1}, voted for by {least_votes(n, t)}; plain model: "
-        f"{spec.privacy.model_release}"
+        f"{wanted.scheme}, key of {wanted.key_maker or spec.participants[0].name}, held by all; sums of at least "
+        f"{quorum} of {n}, each half recomputed by {t + 1}, voted for by {least_votes(n, t)}; plain model: "
+        f"{spec.privacy.model_release}{_warning(quorum, t)}"
     )
+
+
+def _warning(quorum: int, t: int) -> str:
+    """What one participant with a changed gate reads without the server, where the quorum is too small."""
+    if quorum == 2:
+        return "; a sum of two is each one's update to the other: take quorum 3 or more"
+    if not keeps_halves_apart(quorum, t):
+        return f"; one participant may be sent both halves and read each update: take quorum {2 * (t + 1)} or more"
+    return ""
 
 
 def _sentence(text: str) -> str:

@@ -104,16 +104,23 @@ def test_what_no_noise_can_give_is_an_error(tmp_path: Path) -> None:
     assert error.value.problems[0].field == "spec.privacy.differentialPrivacy"
 
 
-def encrypted(**privacy: Any) -> dict[str, Any]:
-    return job(privacy={"encryption": {}, **privacy}, aggregation={"weights": "Equal"})
+def encrypted(participants: int = 2, **privacy: Any) -> dict[str, Any]:
+    return job(participants, privacy={"encryption": {}, **privacy}, aggregation={"weights": "Equal"})
 
 
 def test_what_is_encrypted_for_whom_is_said(tmp_path: Path) -> None:
     found = checked(write(tmp_path / "m.yaml", encrypted(), participant("a"), participant("b")))
     assert found[-1] == (
-        "encrypted  FederatedJob consortium/credit: BFV, key of bank-a; sums of at least 2 of 2, recomputed by 1, "
-        "voted for by 2; plain model: Coordinator"
+        "encrypted  FederatedJob consortium/credit: BFV, key of bank-a, held by all; sums of at least 2 of 2, each "
+        "half recomputed by 1, voted for by 2; plain model: Coordinator; a sum of two is each one's update to the other: "
+        "take quorum 3 or more"
     )
+
+
+@pytest.mark.parametrize(("letters", "told"), [("abc", "take quorum 4 or more"), ("abcd", "plain model: Coordinator")])
+def test_a_quorum_that_lets_a_participant_read_updates_is_said(tmp_path: Path, letters: str, told: str) -> None:
+    asked = encrypted(len(letters), collusionThreshold=1)
+    assert checked(write(tmp_path / "m.yaml", asked, *(participant(x) for x in letters)))[-1].endswith(told)
 
 
 def test_distributed_noise_has_a_figure_for_each_adversary(tmp_path: Path) -> None:
