@@ -27,7 +27,9 @@ from hanse.runtime.he.keys import Material
 from hanse.runtime.he.planes import chunk_type, read, write
 from hanse.runtime.he.seal import Seal
 from tests.attacks.ring import Ring
-from tests.unit.runtime.gate.encrypted_fleet import HERE, NAMES, Fleet, GateRefused, Server
+from tests.unit.runtime.gate.encrypted_fleet import NAMES, Fleet
+from tests.unit.runtime.gate.encrypted_gate import HERE, GateRefused
+from tests.unit.runtime.gate.honest_server import Server
 
 DEGREE, PRIMES = PARAMETERS.degree, 2
 FULL = chunk_type(BITS, (2, PRIMES, DEGREE), seeded=False)

@@ -12,7 +12,8 @@ from hanse.runtime.aggregation.received import Receiver
 from hanse.runtime.gate.content import Content
 from hanse.runtime.gate.filter import Forward, open_filter
 from hanse.runtime.gate.npy import read_array
-from tests.unit.runtime.gate.private_pod import HASH, Pod, answer, metrics, record, train
+from tests.unit.runtime.gate.private_pod import Pod, answer, metrics, record, train
+from tests.unit.runtime.gate.sample_job import HASH
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -14,7 +14,9 @@ from hanse.runtime.codec import Layout
 from hanse.runtime.codec.summed import SumCodec
 from hanse.runtime.gate.encrypted_workers import Workers
 from hanse.runtime.he import Cipher, engine_of, split_total
-from tests.unit.runtime.gate.encrypted_fleet import HERE, MODEL, Fleet, Server, step
+from tests.unit.runtime.gate.encrypted_fleet import MODEL, Fleet
+from tests.unit.runtime.gate.encrypted_gate import HERE, step
+from tests.unit.runtime.gate.honest_server import Server
 
 CODE = ReplyCode
 A, B, C = "bank-a", "bank-b", "bank-c"

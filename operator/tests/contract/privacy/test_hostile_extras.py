@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hanse.runtime.agreement import messages
 from tests.contract.privacy.hostile import CLOSE, CODE, SECRET, A, B, C, Hostile, Vector, watching
-from tests.unit.runtime.gate.encrypted_fleet import MODEL, Fleet, GateRefused, refused, request, step
+from tests.unit.runtime.gate.encrypted_fleet import MODEL, Fleet
+from tests.unit.runtime.gate.encrypted_gate import GateRefused, refused, request, step
 
 FIVE = [A, B, C, "bank-d", "bank-e"]
 

@@ -12,7 +12,8 @@ from hanse.runtime.he import DecryptionImplausible, Halves, engine_of, join_tota
 from hanse.runtime.he.blob import HEADER_BYTES
 from tests.contract.privacy.hostile import CLOSE, CODE, SECRET, A, B, C, Hostile, Vector
 from tests.contract.privacy.test_hostile_server import leave_out
-from tests.unit.runtime.gate.encrypted_fleet import Fleet, refused
+from tests.unit.runtime.gate.encrypted_fleet import Fleet
+from tests.unit.runtime.gate.encrypted_gate import refused
 
 OTHER: dict[Half, Half] = {"Bodies": "Seeds", "Seeds": "Bodies"}
 

@@ -50,7 +50,7 @@ from tests.contract.privacy.hostile_attacks import (
     uploads_of_its_own,
 )
 from tests.unit.runtime.agreement.mutants import without
-from tests.unit.runtime.gate.encrypted_fleet import GateRefused
+from tests.unit.runtime.gate.encrypted_gate import GateRefused
 
 BALLOT: dict[str, Any] = {name: getattr(ballots.Ballot, name) for name in ("_check_list", "decide", "take")}
 

@@ -29,7 +29,9 @@ from hanse.runtime.flower.server_app import to_answer, to_records
 from hanse.runtime.gate import encrypted_build, encrypted_round
 from hanse.runtime.gate.encrypted_workers import Workers
 from hanse.runtime.he import Cipher, Halves, Points, Summing, engine_of, split_total, split_upload
-from tests.unit.runtime.gate.encrypted_fleet import HERE, UID, Fleet, Gate, GateRefused
+from tests.unit.runtime.gate.encrypted_fleet import Fleet
+from tests.unit.runtime.gate.encrypted_gate import HERE, Gate, GateRefused
+from tests.unit.runtime.gate.sample_job import UID
 from tests.unit.runtime.server.memory_fleet import FakeClock
 
 #: Settings that the server's config and the gates' have in common.

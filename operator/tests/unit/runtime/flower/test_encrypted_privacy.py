@@ -15,7 +15,8 @@ from hanse.runtime.gate.frames import Frame, head_of
 from hanse.runtime.gate.initial import FILE
 from tests.unit.runtime.flower.conftest import Make
 from tests.unit.runtime.flower.gates import Killed
-from tests.unit.runtime.gate.encrypted_fleet import MODEL, RECORD, SILO, Gate
+from tests.unit.runtime.gate.encrypted_fleet import MODEL, RECORD, SILO
+from tests.unit.runtime.gate.encrypted_gate import Gate
 
 pytestmark = pytest.mark.protocol
 

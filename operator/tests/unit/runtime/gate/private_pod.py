@@ -1,33 +1,27 @@
-"""A gate's own files of a private job, as a pod has them, and the filter that it builds of them."""
+"""A gate of a private job, with its own files as a pod has them, and the filter that it builds of them."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+import pytest
 
-from hanse.api import names
-from hanse.api.budget import Account, PrivacyBudgetSpec
-from hanse.api.participant import ColumnRange, DatasetSchema
-from hanse.api.participation import JobRef
+from hanse.api.budget import Account
 from hanse.api.paths import Paths
 from hanse.api.privacy import PrivacyPlan
-from hanse.api.runconfig import ClientConfig, ClientDataset
+from hanse.api.replies import ReplyCode
+from hanse.api.runconfig import RunConfig, ServerParticipant
 from hanse.pki.identity import new_identity
-from hanse.runtime.durable import replace_file
-from hanse.runtime.flower import wire
+from hanse.runtime.aggregation.received import Receiver
 from hanse.runtime.gate.build import private_filter
 from hanse.runtime.gate.content import Content, RecordKind, RecordView
 from hanse.runtime.gate.filter import Asked, Forward
-from hanse.runtime.gate.frames import Frame, head_of
-from hanse.runtime.gate.initial import FILE
-from hanse.runtime.gate.npy import view_of
+from hanse.runtime.gate.npy import read_array, view_of
 from hanse.runtime.gate.private import PrivateFilter
+from hanse.runtime.gate.refused import Refused
 from hanse.runtime.ledger.book import Book
+from tests.unit.runtime.gate import sample_job
 
-UID = "11111111-2222-3333-4444-555555555555"
-HASH = "sha256:" + "b" * 64
 SILO = PrivacyPlan(
     unit="Silo", adjacency="Replace", epsilon="3", delta="1e-5", clip="1", noise_multipliers=["5", "4", "3"]
 )
@@ -48,6 +42,8 @@ MODEL = {
     "head": np.zeros(3, np.float32),
 }
 SHARED = ("layer.weight", "head")
+#: Without BatchNorm, as unit Record needs it.
+PLAIN = {name: MODEL[name] for name in SHARED}
 
 Arrays = dict[str, Any]
 
@@ -71,65 +67,26 @@ class Pod:
     def __init__(self, root: Path, plan: PrivacyPlan = SILO, model: Arrays | None = None, **changes: Any) -> None:
         self.paths = Paths(root)
         self.plan = plan
-        schema = DatasetSchema(label="default", ranges={n: ColumnRange(low="0", high="1") for n in ("age", "income")})
-        fields: dict[str, Any] = {
-            "job": JobRef(namespace="consortium", name="credit", uid=UID),
-            "participant": "bank-a",
-            "index": 0,
-            "participants": 2,
-            "server_address": "server:9443",
-            "client_app": "app:app",
-            "dataset": ClientDataset(name="loans", path="loans.csv", records=100, schema_=schema),
-            "plan_hash": HASH,
-            "privacy": plan,
-            "population": "borrowers",
-            "ledger": "File",
-        }
-        self.config = ClientConfig(**(fields | changes))
-        self.account = names.account_id(UID, "bank-a")
-        self.paths.ledger.mkdir(parents=True)
-        self.paths.identity_key.parent.mkdir(parents=True)
-        self.paths.identity_key.write_text(new_identity().private)
-        self.initial(MODEL if model is None else model)
-        self.reserve()
-
-    def initial(self, arrays: Arrays) -> None:
-        content = RecordDict(
-            {
-                "arrays": ArrayRecord({name: Array(value) for name, value in arrays.items()}),
-                "app": ConfigRecord({"statistics": False, "model": "{}"}),
-            }
-        )
-        blobs = wire.pack(content)
-        replace_file(self.paths.initial / FILE, b"".join([head_of(Frame("initial", {}, blobs)), *blobs]))
+        self.config = sample_job.client_config("bank-a", 0, 2, 100, plan, **changes)
+        self.account = sample_job.account_id(self.config)
+        sample_job.write_identity(self.paths, new_identity())
+        sample_job.write_initial(self.paths, MODEL if model is None else model)
+        sample_job.reserve(self.paths, self.config)
 
     @property
     def book(self) -> Book:
-        return Book(self.paths.ledger, "borrowers")
+        return sample_job.book_of(self.paths)
 
-    def reserve(self) -> None:
-        book, now = self.book, datetime.now(UTC)
-        made = Account(
-            job=self.config.job,
-            participation="credit-bank-a-12345678",
-            plan_hash=HASH,
-            plan=self.plan,
-            lease_until=now + timedelta(hours=1),
-        )
-        spec = PrivacyBudgetSpec(unit=self.plan.unit, epsilon="100", delta="1e-5")
-        with book.locked():
-            book.write("budget", now, spec=spec.to_wire())
-            book.write("reserve", now, account=self.account, value=made.to_wire())
+    def known(self) -> Account | None:
+        """The owner's account of this job."""
+        return sample_job.account(self.paths, self.config)
 
     def gate(self) -> PrivateFilter:
         return private_filter(self.config, self.plan, self.paths)
 
     def paid(self) -> list[str]:
         """Slots that were paid."""
-        book = self.book
-        with book.locked():
-            account = book.account(self.account)
-        return [] if account is None else list(account.releases)
+        return sample_job.paid(self.paths, self.config)
 
 
 def answer(gate: PrivateFilter, asked: Asked, reply: Content) -> Content:
@@ -141,3 +98,39 @@ def answer(gate: PrivateFilter, asked: Asked, reply: Content) -> Content:
 def grid(content: Content) -> bytes:
     """The bytes of an update."""
     return content["update"].arrays["grid"].data
+
+
+def moved(by: float = 0.01) -> Arrays:
+    """A model of the server's, a little further."""
+    return {name: value + np.asarray(by, value.dtype) for name, value in MODEL.items()}
+
+
+def reply(arrays: Arrays | None = None, **values: Any) -> Content:
+    """What the trainer answers to a round of training."""
+    told = {"num-examples": 42, "train_loss": 0.5} | values
+    return {"arrays": record(moved() if arrays is None else arrays), "metrics": metrics(**told)}
+
+
+def code(call: Any) -> ReplyCode:
+    """The call must be refused; by which code."""
+    with pytest.raises(Refused) as refused:
+        call()
+    return refused.value.code
+
+
+def received(pod: Pod, content: Content, number: int = 1) -> Arrays:
+    """What the server makes of an update."""
+    sender = ServerParticipant(name="bank-a", index=0, public_key="", plan_hash=sample_job.HASH, expected_batch=10)
+    config = RunConfig(
+        job=sample_job.JOB,
+        client_app="app:app",
+        participants=[
+            ServerParticipant(name="bank-a", index=0, public_key="", plan_hash=sample_job.HASH, expected_batch=10)
+        ],
+        quorum=1,
+        rounds=3,
+        privacy=pod.plan,
+        config={"learning-rate": "0.5"},
+    )
+    message = read_array("grid", content["update"].arrays["grid"])
+    return Receiver(config).update(MODEL, sender, number, message)

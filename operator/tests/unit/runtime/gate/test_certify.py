@@ -23,12 +23,11 @@ from hanse.runtime.gate.answers import Decider
 from hanse.runtime.gate.filter import Asked
 from hanse.runtime.gate.histograms import evaluation_histograms
 from hanse.runtime.ledger import LedgerUnavailable
-from tests.unit.runtime.gate.private_pod import HASH, MODEL, RECORD, SHARED, SILO, Pod, answer, metrics, record, train
+from tests.unit.runtime.gate.private_pod import PLAIN, RECORD, SILO, Pod, answer, metrics, record, train
+from tests.unit.runtime.gate.sample_job import HASH
 
 JSON = dict[str, Any]
 IMAGES = {"gate_image": "registry.example/gate@sha256:" + "1" * 64, "trainer_image": "registry.example/app:1"}
-#: Without BatchNorm, which unit Record does not take.
-PLAIN = {name: MODEL[name] for name in SHARED}
 COUNTED = RECORD.model_copy(
     update={
         "statistics": StatisticsPlan(noise_multiplier="20", bins=4),
@@ -133,9 +132,7 @@ def test_without_its_certificate_the_account_is_closed_all_the_same(
     with monkeypatch.context() as away:
         away.setattr("hanse.runtime.ledger.file.FileLease.certify", lost)
         Decider(gate).close()
-    book = pod.book
-    with book.locked():
-        account = book.account(pod.account)
+    account = pod.known()
     assert isinstance(account, Account)
     assert account.closed is not None
     gate.leave()  # once more, when it ends

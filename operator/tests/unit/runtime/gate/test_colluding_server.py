@@ -11,25 +11,22 @@ from hanse.api.replies import ReplyCode
 from hanse.runtime.gate.filter import Asked, Forward, Ready
 from hanse.runtime.gate.npy import read_array
 from hanse.runtime.gate.questions import SPARE
-from hanse.runtime.gate.refused import Refused
 from hanse.runtime.ledger import LedgerUnavailable
-from tests.unit.runtime.gate.private_pod import MODEL, SILO, Pod, answer, grid, metrics, record, train
+from tests.unit.runtime.gate.private_pod import (
+    MODEL,
+    SILO,
+    Pod,
+    answer,
+    code,
+    grid,
+    metrics,
+    moved,
+    record,
+    reply,
+    train,
+)
 
 ASKS = SILO.max_attempts + SPARE
-
-
-def moved(by: float = 0.01) -> dict[str, Any]:
-    return {name: value + np.asarray(by, np.asarray(value).dtype) for name, value in MODEL.items()}
-
-
-def reply() -> dict[str, Any]:
-    return {"arrays": record(moved()), "metrics": metrics(**{"num-examples": 42})}
-
-
-def refused(call: Any) -> ReplyCode:
-    with pytest.raises(Refused) as found:
-        call()
-    return found.value.code
 
 
 def test_codes_of_refused_replies_are_not_asked_for_without_end(tmp_path: Path) -> None:
@@ -39,8 +36,8 @@ def test_codes_of_refused_replies_are_not_asked_for_without_end(tmp_path: Path) 
         gate = pod.gate()  # also when it is killed in between
         asked = train()
         assert isinstance(gate.before(asked), Forward)
-        assert refused(lambda: gate.after(asked.bare(), spelled)) == ReplyCode.NON_FINITE_UPDATE  # noqa: B023
-    assert refused(lambda: pod.gate().before(train())) == ReplyCode.ALREADY_RELEASED
+        assert code(lambda: gate.after(asked.bare(), spelled)) == ReplyCode.NON_FINITE_UPDATE  # noqa: B023
+    assert code(lambda: pod.gate().before(train())) == ReplyCode.ALREADY_RELEASED
     assert pod.paid() == []
     answer(pod.gate(), train(2, moved()), reply())  # the next round has questions of its own
     assert pod.paid() == ["Train-2-1"]
@@ -68,7 +65,7 @@ def test_a_second_model_beside_the_compared_one_is_refused(tmp_path: Path) -> No
     pod = Pod(tmp_path)
     asked = train()
     more = Asked("train", {**asked.content, "imprint": record({"w": np.full(3, 1e6, np.float32)})})
-    assert refused(lambda: pod.gate().before(more)) == ReplyCode.INITIAL_MODEL_MISMATCH
+    assert code(lambda: pod.gate().before(more)) == ReplyCode.INITIAL_MODEL_MISMATCH
 
 
 def test_bytes_of_another_plan_are_not_paid_at_this_ones_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +80,7 @@ def test_bytes_of_another_plan_are_not_paid_at_this_ones_price(tmp_path: Path, m
     gate.before(asked)
     with monkeypatch.context() as broken:
         broken.setattr("hanse.runtime.ledger.file.FileLease.charge", lost)
-        assert refused(lambda: gate.after(asked.bare(), reply())) == ReplyCode.LEDGER_UNAVAILABLE
+        assert code(lambda: gate.after(asked.bare(), reply())) == ReplyCode.LEDGER_UNAVAILABLE
     assert stored, "its bytes lie on the disk, unpaid"
     book, now = pod.book, datetime.now(UTC)
     plan = SILO.model_copy(update={"noise_multipliers": ["50"] * 3})

@@ -13,7 +13,9 @@ from hanse.runtime.agreement import messages as m
 from hanse.runtime.gate.content import Content, RecordKind, RecordView
 from hanse.runtime.gate.filter import Asked, Forward
 from hanse.runtime.gate.refused import Refused
-from tests.unit.runtime.gate.encrypted_fleet import MODEL, SILO, Fleet, Gate, Server
+from tests.unit.runtime.gate.encrypted_fleet import MODEL, SILO, Fleet
+from tests.unit.runtime.gate.encrypted_gate import Gate
+from tests.unit.runtime.gate.honest_server import Server
 from tests.unit.runtime.gate.private_pod import metrics, record
 
 

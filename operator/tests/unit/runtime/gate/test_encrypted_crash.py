@@ -14,7 +14,9 @@ from hanse.api.privacy import PrivacyPlan
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import messages as m
 from hanse.runtime.ledger.book import Book
-from tests.unit.runtime.gate.encrypted_fleet import NAMES, SILO, Fleet, Gate, GateRefused, Reply, Server, refused
+from tests.unit.runtime.gate.encrypted_fleet import NAMES, SILO, Fleet
+from tests.unit.runtime.gate.encrypted_gate import Gate, GateRefused, Reply, refused
+from tests.unit.runtime.gate.honest_server import Server
 
 pytestmark = pytest.mark.protocol
 

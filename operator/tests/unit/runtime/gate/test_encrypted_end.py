@@ -25,8 +25,11 @@ from hanse.runtime.gate.encrypted_build import encrypted_filter
 from hanse.runtime.gate.filter import Asked, Forward, Ready
 from hanse.runtime.he import fingerprint
 from hanse.runtime.ledger.file import CERTIFICATES
-from tests.unit.runtime.gate.encrypted_fleet import NAMES, RECORD, SILO, UID, Fleet, Gate, Server, refused
+from tests.unit.runtime.gate.encrypted_fleet import NAMES, RECORD, SILO, Fleet
+from tests.unit.runtime.gate.encrypted_gate import Gate, refused
+from tests.unit.runtime.gate.honest_server import Server
 from tests.unit.runtime.gate.private_pod import metrics, record
+from tests.unit.runtime.gate.sample_job import UID
 
 pytestmark = pytest.mark.protocol
 

@@ -20,19 +20,9 @@ from hanse.runtime.flower import wire
 from hanse.runtime.gate.encrypted_workers import Workers
 from hanse.runtime.he import Points
 from hanse.runtime.shared import SharedModel
-from tests.unit.runtime.gate.encrypted_fleet import (
-    HERE,
-    MODEL,
-    NAMES,
-    RECORD,
-    SILO,
-    Fleet,
-    GateRefused,
-    Server,
-    refused,
-    request,
-    step,
-)
+from tests.unit.runtime.gate.encrypted_fleet import MODEL, NAMES, RECORD, SILO, Fleet
+from tests.unit.runtime.gate.encrypted_gate import HERE, GateRefused, refused, request, step
+from tests.unit.runtime.gate.honest_server import Server
 from tests.unit.runtime.gate.memory_fleet import Stage, letter
 
 pytestmark = pytest.mark.protocol

@@ -14,7 +14,9 @@ from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import messages as m
 from hanse.runtime.agreement.statements import Contribution
 from hanse.runtime.gate.answers import Answer, Decider
-from tests.unit.runtime.gate.encrypted_fleet import NAMES, SILO, Fleet, Server, refused, request
+from tests.unit.runtime.gate.encrypted_fleet import NAMES, SILO, Fleet
+from tests.unit.runtime.gate.encrypted_gate import refused, request
+from tests.unit.runtime.gate.honest_server import Server
 
 pytestmark = pytest.mark.protocol
 

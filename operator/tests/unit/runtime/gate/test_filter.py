@@ -16,7 +16,8 @@ from hanse.runtime.gate.content import Content
 from hanse.runtime.gate.filter import Asked, Filter, Forward, open_filter
 from hanse.runtime.gate.npy import read_array
 from hanse.runtime.gate.refused import Refused
-from tests.unit.runtime.gate.private_pod import HASH, MODEL, SHARED, UID, metrics, record, train
+from tests.unit.runtime.gate.private_pod import MODEL, SHARED, metrics, record, train
+from tests.unit.runtime.gate.sample_job import HASH, UID
 
 JOB = JobRef(namespace="consortium", name="credit", uid=UID)
 

@@ -54,9 +54,7 @@ def audit(root: Path) -> None:
 
 
 def _digests(pod: Pod) -> set[str]:
-    book = pod.book
-    with book.locked():
-        account = book.account(pod.account)
+    account = pod.known()
     return set() if account is None else {release.digest for release in account.releases.values()}
 
 

@@ -15,22 +15,10 @@ from hanse.runtime.aggregation import Update, build_strategy
 from hanse.runtime.aggregation.received import Receiver
 from hanse.runtime.gate.npy import read_array
 from hanse.runtime.gate.refused import Refused
-from tests.unit.runtime.gate.private_pod import (
-    HASH,
-    MODEL,
-    RECORD,
-    SHARED,
-    SILO,
-    UID,
-    Pod,
-    answer,
-    metrics,
-    record,
-    train,
-)
+from tests.unit.runtime.gate.private_pod import PLAIN, RECORD, SILO, Pod, answer, metrics, record, train
+from tests.unit.runtime.gate.sample_job import HASH, UID
 
 ROUNDS = 20
-PLAIN = {name: MODEL[name] for name in SHARED}
 
 
 def material(plan: PrivacyPlan, model: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:

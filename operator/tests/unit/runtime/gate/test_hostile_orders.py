@@ -96,9 +96,7 @@ def ask(gate: PrivateFilter, asked: Asked, draw: int) -> Content | None:
 
 
 def ledger(pod: Pod) -> dict[str, str]:
-    book = pod.book
-    with book.locked():
-        account = book.account(pod.account)
+    account = pod.known()
     assert account is not None
     return {key: release.digest for key, release in account.releases.items()}
 
