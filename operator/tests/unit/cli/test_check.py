@@ -112,8 +112,8 @@ def test_what_is_encrypted_for_whom_is_said(tmp_path: Path) -> None:
     found = checked(write(tmp_path / "m.yaml", encrypted(), participant("a"), participant("b")))
     assert found[-1] == (
         "encrypted  FederatedJob consortium/credit: BFV, key of bank-a, held by all; sums of at least 2 of 2, each "
-        "half recomputed by 1, voted for by 2; plain model: Coordinator; a sum of two is each one's update to the other: "
-        "take quorum 3 or more"
+        "half recomputed by 1, voted for by 2; plain model: Coordinator; a sum of two is each one's update to "
+        "the other: take quorum 3 or more"
     )
 
 
