@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e import demo_private
 from e2e.cluster.backend import Cluster
 from e2e.harness import examples, install
 from e2e.harness.federation import Federation, completed
@@ -85,6 +86,11 @@ def test_credit_private(federation: Federation, images: dict[str, Image], tmp_pa
         assert abs(float(paid) - spent["ServerAndOne"]) < 0.01, "charged for what the bank's policy counts with"
         # A cluster that was kept has more of it: the same banks' data under the same budget.
         assert float(kube.get("privacybudget", "borrowers", bank)["status"]["spent"]["epsilon"]) >= float(paid)
+    certificate, key = demo_private.fetch_certificate(kube, credit.name, credit.owners[0], tmp_path)
+    said = hanse(kube, "certificate", "verify", str(certificate), "--public-key", str(key))
+    by_pld = [float(line.split()[2].rstrip(":")) for line in said.splitlines() if "accountant PLD" in line]
+    assert len(by_pld) == 3, said
+    assert all(tighter < charged for tighter, charged in zip(sorted(by_pld), sorted(set(spent.values())), strict=True))
     scores = examples.score(fetched(federation, credit.name, tmp_path), credit)
     assert scores["auc"] >= 0.766, scores
 
