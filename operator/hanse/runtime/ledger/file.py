@@ -3,17 +3,17 @@
 Reserving and folding are done by the process that starts the gates (`admin`), through the same files.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from hanse.api.budget import Account, Closed
+from hanse.api.budget import Account
 from hanse.api.certificate import SignedCertificate
-from hanse.api.closing import statement
 from hanse.runtime.durable import replace_file
-from hanse.runtime.ledger import Claim, Entry, LeaseLost, LedgerUnavailable, Sign, Slot
+from hanse.runtime.ledger import Claim, LedgerUnavailable, Sign, Slot
 from hanse.runtime.ledger.book import FILE, Book, utc_now
-from hanse.runtime.ledger.rules import check_account, check_charge, check_dataset, entries
+from hanse.runtime.ledger.lease import Opened
+from hanse.runtime.ledger.rules import check_account, check_charge, check_dataset
 
 #: Beside the populations; `hanse run` tells the owner where.
 CERTIFICATES = "certificates"
@@ -56,26 +56,16 @@ class FileLedger:
                     check_dataset(claim, self._population, other.population)
 
 
-class FileLease:
+class FileLease(Opened):
     """See `Lease`."""
 
     def __init__(
         self, book: Book, claim: Claim, account: Account, now: Callable[[], datetime], certificates: Path
     ) -> None:
-        self._certificates = certificates
+        super().__init__(claim, account)
         self._book = book
-        self._claim = claim
-        self._account = account
-        self._epoch = account.epoch
         self._now = now
-
-    @property
-    def epoch(self) -> int:
-        return self._epoch
-
-    def releases(self) -> Mapping[Slot, Entry]:
-        """As of the last call."""
-        return entries(self._account)
+        self._certificates = certificates
 
     def charge(self, slot: Slot, digest: str) -> None:
         """See `Lease.charge`."""
@@ -100,11 +90,9 @@ class FileLease:
         name = self._claim.account
         with self._book.locked():
             known = self._book.account(name)
-            if known is None or (known.closed is not None and known.epoch == self._epoch):
+            if self._is_closed(known):
                 return
             account = check_account(known, self._claim, self._now())
-            if account.epoch != self._epoch:
-                raise LeaseLost(f"epoch {self._epoch} is fenced: the account was opened again")
-            closed = Closed(cause="Signed", at=self._now(), signature=sign(statement(name, account)))
+            closed = self._closing(account, sign, self._now())
             self._book.write("close", self._now(), account=name, closed=closed.to_wire())
             self._account = self._book.status.accounts[name]

@@ -15,11 +15,11 @@ import httpx
 from pydantic import ValidationError
 
 from hanse.api import names
-from hanse.api.budget import Account, Closed, DatasetSeen, PrivacyBudgetStatus, Release
+from hanse.api.budget import Account, DatasetSeen, PrivacyBudgetStatus, Release
 from hanse.api.certificate import SignedCertificate
-from hanse.api.closing import statement
-from hanse.runtime.ledger import Claim, Entry, LeaseLost, LedgerDamaged, LedgerUnavailable, NotReserved, Sign, Slot
-from hanse.runtime.ledger.rules import check_account, check_charge, check_dataset, entries
+from hanse.runtime.ledger import Claim, LedgerDamaged, LedgerUnavailable, NotReserved, Sign, Slot
+from hanse.runtime.ledger.lease import Opened
+from hanse.runtime.ledger.rules import check_account, check_charge, check_dataset
 
 Json = dict[str, Any]
 Operation = dict[str, Any]
@@ -192,22 +192,12 @@ class KubeLedger:
         return self._read(self._call("GET", f"{self._base}/{self._budget}")).accounts.get(claim.account)
 
 
-class KubeLease:
+class KubeLease(Opened):
     """See `Lease`."""
 
     def __init__(self, ledger: KubeLedger, claim: Claim, account: Account) -> None:
+        super().__init__(claim, account)
         self._ledger = ledger
-        self._claim = claim
-        self._account = account
-        self._epoch = account.epoch
-
-    @property
-    def epoch(self) -> int:
-        return self._epoch
-
-    def releases(self) -> Mapping[Slot, Entry]:
-        """As of the last call."""
-        return entries(self._account)
 
     def charge(self, slot: Slot, digest: str) -> None:
         """See `Lease.charge`."""
@@ -228,21 +218,14 @@ class KubeLease:
 
     def close(self, sign: Sign) -> None:
         """See `Lease.close`. An account that is closed, or folded since, is closed."""
-        if self._already_closed():
+        if self._is_closed(self._ledger.look(self._claim)):
             return
 
         def end(_: Read, account: Account) -> list[Operation]:
-            if account.epoch != self._epoch:
-                raise LeaseLost(f"epoch {self._epoch} is fenced: the account was opened again")
-            signature = sign(statement(self._claim.account, account))
-            closed = Closed(cause="Signed", at=self._ledger.now(), signature=signature)
+            closed = self._closing(account, sign, self._ledger.now())
             return [_set(f"{_at(self._claim)}/closed", closed.to_wire())]
 
         self._account = self._ledger.write(self._claim, end)
-
-    def _already_closed(self) -> bool:
-        account = self._ledger.look(self._claim)
-        return account is None or (account.closed is not None and account.epoch == self._epoch)
 
 
 class _Conflict(Exception):
