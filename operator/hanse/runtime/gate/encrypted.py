@@ -31,6 +31,7 @@ from hanse.runtime.gate.encrypted_keys import JobKey
 from hanse.runtime.gate.encrypted_model import HeldModel
 from hanse.runtime.gate.encrypted_release import Leaving
 from hanse.runtime.gate.encrypted_round import Rounds
+from hanse.runtime.gate.encrypted_told import Told
 from hanse.runtime.gate.filter import ARRAYS, NUM_EXAMPLES, Asked, Counts, Forward, OpenFilter, Ready
 from hanse.runtime.gate.histograms import RECORD as HISTOGRAMS
 from hanse.runtime.gate.layers import LocalLayers
@@ -76,6 +77,7 @@ class Parts:
     layers: LocalLayers
     counts: Counts
     questions: Questions
+    told: Told
     account: Account | None
     close: Callable[[], None]
 
@@ -108,7 +110,8 @@ class EncryptedFilter:
             if asked.kind == EVALUATE:
                 return self._before_evaluate(asked)
             if asked.kind == STATISTICS:
-                return self._ask(asked.kind, ReleaseKind.STATISTICS, 0, "statistics", Forward())
+                forward = Forward(without=frozenset(asked.content.keys() - self._told(asked).keys()))
+                return self._ask(asked.kind, ReleaseKind.STATISTICS, 0, "statistics", forward)
         raise Refused(ReplyCode.NOT_ALLOWED_IN_REPLY, f"an encrypted job has no answer to {asked.kind!r}")
 
     def after(self, asked: Asked, reply: Content) -> Content:
@@ -176,6 +179,8 @@ class EncryptedFilter:
             return Ready(self._contributed(*again))
         if (statistics := asked.content.get("statistics")) is not None and statistics.kind is RecordKind.CONFIG:
             parts.leaving.note(statistics.values)
+        if parts.account is None:
+            parts.told.train(self._told(asked))
         parts.questions.ask(ReleaseKind.TRAIN, number)
         self._open = (asked.kind, ReleaseKind.TRAIN, number, told)
         return self._with_model(asked)
@@ -184,6 +189,8 @@ class EncryptedFilter:
         parts, request = self._parts, self._parts.answers.read(messages.EvaluateRequest, asked.content)
         parts.held.absorb(request.commit)
         digest = parts.held.model.digests.model
+        if parts.account is None:  # with differential privacy each release is paid for, and there is one for a round
+            parts.told.evaluate(digest, self._told(asked))
         return self._ask(asked.kind, ReleaseKind.EVALUATE, asked.round, digest, self._with_model(asked))
 
     def _ask(self, name: str, kind: ReleaseKind, number: int, digest: str, forward: Forward) -> Forward | Ready:

@@ -32,6 +32,7 @@ from hanse.runtime.gate.encrypted_keys import JobKey
 from hanse.runtime.gate.encrypted_model import HeldModel
 from hanse.runtime.gate.encrypted_release import About, Leaving
 from hanse.runtime.gate.encrypted_round import Rounds
+from hanse.runtime.gate.encrypted_told import Told
 from hanse.runtime.gate.encrypted_updates import Codecs, EncryptedUpdates, StoredUpdates
 from hanse.runtime.gate.encrypted_workers import Adder, Workers
 from hanse.runtime.gate.filter import Counts
@@ -159,6 +160,7 @@ class _Build:
             layers=LocalLayers(paths.state, lambda name: name not in shared),
             counts=Counts(paths.state, config.dataset.records),
             questions=Questions(paths.state, (self.plan.max_attempts if self.plan is not None else 1) + SPARE),
+            told=Told(self.directory),
             account=account,
             close=self._close,
         )

@@ -69,15 +69,46 @@ def test_the_signed_word_is_of_what_the_app_heard(server: Server) -> None:
         with refused(ReplyCode.ALREADY_RELEASED):
             train(server, A, BLOTTED)
         return
+    with refused(ReplyCode.SUM_REFUSED):
+        train(server, A, BLOTTED)
+    gate.replace()  # what another pod is told first
+    server.join(B, [A])
+    server.confirm([A])
     second = train(server, A, BLOTTED)
     assert gate.trained == [1, 1]
     assert (second.asked, second.digest) != (first.asked, first.digest)
 
 
-@pytest.mark.parametrize("kind", [m.TRAIN, m.EVALUATE])
+def evaluate(server: Server, statistics: dict[str, Any], **more: Any) -> None:
+    """An evaluation by bank-a of the model that is committed."""
+    content = request(m.EvaluateRequest(commit=server.commit))
+    content["config"] = ConfigRecord({"server-round": 1, **more})
+    content["statistics"] = ConfigRecord(statistics)
+    server.fleet.gate[A].ask(m.EVALUATE, content)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_server_does_not_choose_where_a_model_is_evaluated(tmp_path: Path, killed: bool) -> None:
+    """With the scale 1e30 all records are one point: by such questions the server would read the model."""
+    server = Server(Fleet(tmp_path, scheme="CKKS"))
+    server.keys()
+    listed = [train(server, name, PLAIN) for name in NAMES]
+    server.commit = server.finish(1, server.agree(1, listed, NAMES, NAMES), server.add(listed), NAMES)
+    evaluate(server, PLAIN)
+    if killed:
+        server.fleet.gate[A].kill()
+
+    with refused(ReplyCode.SUM_REFUSED):
+        evaluate(server, BLOTTED)
+    with refused(ReplyCode.ALREADY_RELEASED):
+        evaluate(server, PLAIN, point=2.5)
+    evaluate(server, PLAIN)  # a server that was killed asks again
+
+
+@pytest.mark.parametrize("kind", [m.TRAIN, m.EVALUATE, "query.statistics"])
 def test_the_app_hears_no_array_of_the_servers(server: Server, kind: str) -> None:
     gate = server.fleet.gate[A]
-    if gate.config.privacy is not None and kind == m.EVALUATE:
+    if gate.config.privacy is not None and kind != m.TRAIN:
         return
     text = m.TrainRequest(attempt=1) if kind == m.TRAIN else m.EvaluateRequest()
     content = request(text, number=1)
@@ -85,4 +116,4 @@ def test_the_app_hears_no_array_of_the_servers(server: Server, kind: str) -> Non
 
     asked = Decider(gate.running).before(kind, content)
     assert not isinstance(asked, Answer)
-    assert set(content) == {"config", "arrays"}
+    assert set(content) == {"config", *([] if kind == "query.statistics" else ["arrays"])}
