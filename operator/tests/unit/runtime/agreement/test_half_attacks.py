@@ -6,14 +6,14 @@ list's.
 
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from hanse.api.encryption import HALVES, keeps_halves_apart
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import Refused, ballot, checks, digest_of
-from tests.unit.runtime.agreement.test_round_attacks import ALL, FIELDS, OTHERS, VALUE, Attack, Server, unguarded
+from tests.unit.runtime.agreement.cases import Case, Row, tried
+from tests.unit.runtime.agreement.hostile_server import ALL, OTHERS, VALUE, Server, unguarded
 from tests.unit.runtime.agreement.world import Gate, world
 
 CODE = ReplyCode
@@ -98,7 +98,7 @@ def anothers_body_with_its_own_seeds(server: Server) -> None:
     server.gates["city-b"].apply(1, listed, votes, recomputed, server.sum_of(*ALL))
 
 
-REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
+REFUSED: list[Row[Server]] = [
     (only_bodies_are_verified, CODE.SUM_REFUSED, "0 gates have computed the sum of the seeds", checks, "have computed"),
     (only_seeds_are_verified, CODE.SUM_REFUSED, "0 gates have computed the sum of the bodies", checks, "have computed"),
     (
@@ -134,28 +134,22 @@ REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
     ),
     (anothers_body_with_its_own_seeds, CODE.SUM_REFUSED, "city-a and city-c send the same", checks, "send the same"),
 ]
-IDS = [one[0].__name__ for one in REFUSED]
 
 
-@pytest.mark.parametrize(FIELDS, REFUSED, ids=IDS)
-def test_it_is_refused_by_name(
-    tmp_path: Path, attack: Attack, code: ReplyCode, words: str, module: ModuleType, refusal: str
-) -> None:
+@tried(REFUSED)
+def test_it_is_refused_by_name(tmp_path: Path, case: Case[Server]) -> None:
     server = Server(tmp_path)
 
-    with pytest.raises(Refused, match=words) as refused:
-        attack(server)
-    assert refused.value.code == code
+    case.is_refused(server)
+
     assert not server.read()
 
 
-@pytest.mark.parametrize(FIELDS, REFUSED, ids=IDS)
-def test_without_that_refusal_it_goes_through(
-    tmp_path: Path, attack: Attack, code: ReplyCode, words: str, module: ModuleType, refusal: str
-) -> None:
-    server = unguarded(tmp_path, module, refusal)
+@tried(REFUSED)
+def test_without_that_refusal_it_goes_through(tmp_path: Path, case: Case[Server]) -> None:
+    server = unguarded(tmp_path, case)
 
-    attack(server)
+    case.attack(server)
 
     assert server.read()
 

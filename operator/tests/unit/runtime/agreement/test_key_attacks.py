@@ -1,7 +1,6 @@
 """The key on its way: a server that wants gates to take its own key, or to be given theirs; with controls."""
 
 import base64
-from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -23,6 +22,7 @@ from hanse.runtime.agreement import (
     wrapping,
 )
 from hanse.runtime.agreement.statements import MOST_KEY_BYTES
+from tests.unit.runtime.agreement.cases import Case, Row, tried
 from tests.unit.runtime.agreement.mutants import without
 from tests.unit.runtime.agreement.world import KEY, OTHER_KEY, UID, fingerprint, world
 
@@ -50,9 +50,6 @@ class Joining:
 def sealed(gate: Joining, key: bytes = KEY, sender: Signer = A, *, said: bytes | None = None) -> Envelope:
     """An envelope for the gate; `said` is the key whose fingerprint stands on it."""
     return wrap(key, gate.prekey, epoch=1, fingerprint=fingerprint(said or key), signer=sender)
-
-
-Attack = Callable[[Joining], bytes]
 
 
 def another_maker(gate: Joining) -> bytes:
@@ -96,7 +93,7 @@ def sealed_at(epoch: int, gate: Joining, key: bytes) -> Envelope:
 
 
 CODE = ReplyCode
-REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
+REFUSED: list[Row[Joining]] = [
     (another_maker, CODE.KEY_REFUSED, "city-c says what the key is, but city-a makes it", checks, "says what the key"),
     (a_stranger_makes_it, CODE.SIGNATURE_INVALID, "city-d is no participant", roster, "no participant"),
     (
@@ -110,31 +107,25 @@ REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
     (an_envelope_that_lies_about_its_key, CODE.KEY_REFUSED, "than it says", wrapping, "holds another key than it says"),
     (a_second_key, CODE.KEY_REFUSED, "city-a names another key than", checks, "names another key"),
 ]
-FIELDS = ("attack", "code", "words", "module", "refusal")
-IDS = [one[0].__name__ for one in REFUSED]
 
 
-@pytest.mark.parametrize(FIELDS, REFUSED, ids=IDS)
-def test_it_is_refused_by_name(attack: Attack, code: ReplyCode, words: str, module: ModuleType, refusal: str) -> None:
-    with pytest.raises(Refused, match=words) as refused:
-        attack(Joining())
-    assert refused.value.code == code
+@tried(REFUSED)
+def test_it_is_refused_by_name(case: Case[Joining]) -> None:
+    case.is_refused(Joining())
 
 
-@pytest.mark.parametrize(FIELDS, REFUSED, ids=IDS)
-def test_without_that_refusal_the_gate_takes_the_key(
-    attack: Attack, code: ReplyCode, words: str, module: ModuleType, refusal: str
-) -> None:
-    mutant = without(module, refusal)
-    gate = Joining(mutant if module is checks else checks, mutant if module is wrapping else wrapping)
-    if module is roster:
+@tried(REFUSED)
+def test_without_that_refusal_the_gate_takes_the_key(case: Case[Joining]) -> None:
+    mutant = case.mutant()
+    gate = Joining(mutant if case.module is checks else checks, mutant if case.module is wrapping else wrapping)
+    if case.module is roster:
         gate.roster = mutant.Roster(JOB.plan, UID)
-    if attack is a_stranger_makes_it:
+    if case.attack is a_stranger_makes_it:
         gate.judge = without(checks, "says what the key")  # two stand in the way of a stranger
         lookup = gate.roster.member
         gate.roster.member = lambda name: lookup(name) or world(4).plan.member(name)  # type: ignore[method-assign]
 
-    assert attack(gate) in (EVIL, OTHER_KEY)
+    assert case.attack(gate) in (EVIL, OTHER_KEY)
 
 
 def test_an_envelope_that_nobody_signed_is_refused_twice() -> None:

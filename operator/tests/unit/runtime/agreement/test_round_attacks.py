@@ -4,79 +4,16 @@ The victim is city-a, whose update is VALUE. `Gate.read` is what honest gates de
 and one sum for a round.
 """
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import pytest
-
-from hanse.api.encryption import HALVES, Half
+from hanse.api.encryption import HALVES
 from hanse.api.replies import ReplyCode
-from hanse.runtime.agreement import Refused, Signer, ballot, checks, digest_of, list_digest, roster
-from hanse.runtime.agreement.statements import Contribution, Recomputed, Vote
+from hanse.runtime.agreement import Signer, ballot, checks, digest_of, list_digest, roster
+from tests.unit.runtime.agreement.cases import Case, Row, tried
+from tests.unit.runtime.agreement.hostile_server import ALL, OTHERS, VALUE, Server, unguarded
 from tests.unit.runtime.agreement.mutants import without
-from tests.unit.runtime.agreement.world import (
-    KEY,
-    OTHER_KEY,
-    UID,
-    Gate,
-    World,
-    add,
-    encrypt,
-    half_of,
-    halves_of,
-    with_roster,
-    world,
-)
-
-VALUE, OTHERS = 777_001, 3
-ALL = ["city-a", "city-b", "city-c"]
-
-
-class Server:
-    """Three honest gates of a job with t = 0, and what they have sent in round 1."""
-
-    def __init__(self, root: Path, judge: ModuleType = checks, job: World | None = None) -> None:
-        self.job = job or world()
-        self.gates = {name: Gate(self.job, name, root, judge) for name in self.job.names}
-        sent = {name: self.job.contribution(name, VALUE if name == "city-a" else OTHERS) for name in self.job.names}
-        self.contributions = [contribution for contribution, _ in sent.values()]
-        self.ciphertexts = {name: ciphertext for name, (_, ciphertext) in sent.items()}
-
-    def of(self, *names: str) -> list[Contribution]:
-        return [one for one in self.contributions if one.participant in names]
-
-    def sum_of(self, *names: str) -> bytes:
-        return add(self.ciphertexts[name] for name in names)
-
-    def collect(self, listed: Sequence[Contribution], voters: Sequence[str]) -> tuple[list[Vote], list[Recomputed]]:
-        """Votes; the sum of the bodies by the first of the voters, that of the seeds by the second or a liar."""
-        votes = [self.gates[name].vote(1, listed) for name in voters]
-        recomputed = [self.verify(voters[0], listed, "Bodies")]
-        if len(voters) > 1:
-            return votes, [*recomputed, self.verify(voters[1], listed, "Seeds")]
-        total = self.sum_of(*(one.participant for one in listed))
-        liar = next(name for name in reversed(self.job.names) if name not in voters)
-        return votes, [*recomputed, self.lie(liar, listed, "Seeds", total)]
-
-    def verify(self, name: str, listed: Sequence[Contribution], half: Half, round: int = 1) -> Recomputed:
-        """A gate's sum of what the server gives it."""
-        sent = {one.participant: half_of(self.ciphertexts[one.participant], half) for one in listed}
-        return self.gates[name].verify(round, listed, half, sent)[1]
-
-    def lie(
-        self, name: str, listed: Sequence[Contribution], half: Half, total: bytes, round: int = 1, other: str = ""
-    ) -> Recomputed:
-        """What a participant signs that has added up nothing."""
-        digest = other or list_digest(list(listed))
-        return self.job.signers[name].recomputed(round, digest, half, halves_of(total)[half])
-
-    def read(self) -> list[int]:
-        return [value for gate in self.gates.values() for value in gate.read]
-
-
-Attack = Callable[[Server], None]
+from tests.unit.runtime.agreement.world import KEY, OTHER_KEY, encrypt, halves_of, world
 
 
 def one_upload_as_the_list(server: Server) -> None:
@@ -269,8 +206,7 @@ def a_round_after_the_last(server: Server) -> None:
 
 
 CODE = ReplyCode
-#: attack, the code, what the owner reads, the module and the refusal that stands in its way
-REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
+REFUSED: list[Row[Server]] = [
     (one_upload_as_the_list, CODE.TOO_FEW_CONTRIBUTIONS, "1 updates, 2 are the least", checks, "updates, {roster"),
     (one_upload_as_the_sum, CODE.SUM_REFUSED, "not the sum that city-a has computed", checks, "this is not the sum"),
     (one_upload_three_times, CODE.SUM_REFUSED, "city-a stands twice", roster, "stands twice"),
@@ -312,54 +248,25 @@ REFUSED: list[tuple[Attack, ReplyCode, str, ModuleType, str]] = [
     (the_sum_of_another_round, CODE.STALE_ROUND, "sum of city-c is of round 2", checks, "sum of {one.participant} is"),
     (a_round_after_the_last, CODE.STALE_ROUND, "round 6 is asked for after round 0 of 5", checks, "is asked for after"),
 ]
-FIELDS = ("attack", "code", "words", "module", "refusal")
-IDS = [one[0].__name__ for one in REFUSED]
 
 
-@pytest.mark.parametrize(FIELDS, REFUSED, ids=IDS)
-def test_it_is_refused_by_name(
-    tmp_path: Path, attack: Attack, code: ReplyCode, words: str, module: ModuleType, refusal: str
-) -> None:
+@tried(REFUSED)
+def test_it_is_refused_by_name(tmp_path: Path, case: Case[Server]) -> None:
     server = Server(tmp_path)
 
-    with pytest.raises(Refused, match=words) as refused:
-        attack(server)
-    assert refused.value.code == code
+    case.is_refused(server)
+
     assert len(set(server.read())) <= 1
 
 
-@pytest.mark.parametrize(FIELDS, REFUSED, ids=IDS)
-def test_without_that_refusal_it_goes_through(
-    tmp_path: Path, attack: Attack, code: ReplyCode, words: str, module: ModuleType, refusal: str
-) -> None:
+@tried(REFUSED)
+def test_without_that_refusal_it_goes_through(tmp_path: Path, case: Case[Server]) -> None:
     """The control: the very attack reaches a decryption that must not be."""
-    server = unguarded(tmp_path, module, refusal)
+    server = unguarded(tmp_path, case)
 
-    attack(server)
+    case.attack(server)
 
     assert server.read()
-
-
-def unguarded(root: Path, module: ModuleType, refusal: str) -> Server:
-    """Gates without that one refusal."""
-    mutant = without(module, refusal)
-    server = Server(root, job=world())
-    for gate in server.gates.values():
-        if module is checks:
-            gate.judge = mutant
-        elif module is roster:
-            gate.world = with_roster(server.job, _tolerant(mutant, server.job))
-        else:
-            gate.ballot = mutant.Ballot(root / gate.name, server.job.roster.agreement)
-    return server
-
-
-def _tolerant(mutant: ModuleType, job: World) -> roster.Roster:
-    """A roster of a mutant; of one that takes strangers, with city-d as what it is looked up as."""
-    tolerant: roster.Roster = mutant.Roster(job.plan, UID)
-    member = tolerant.member
-    tolerant.member = lambda name: member(name) or world(4).plan.member(name)  # type: ignore[method-assign]
-    return tolerant
 
 
 def test_an_honest_round_is_read_once_and_alike(tmp_path: Path) -> None:
