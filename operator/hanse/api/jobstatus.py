@@ -125,7 +125,7 @@ class JobPrivacy(ApiModel):
         default_factory=list, max_length=MAX_PARTICIPANTS, description="Participants whose gates hold the key."
     )
     collusion_threshold: int | None = Field(
-        default=None, ge=0, le=1022, description="Participants that may lie or collude without harm to the others."
+        default=None, ge=0, le=1022, description="Participants that may lie, and still only whole sums are decrypted."
     )
     model_release: ModelRelease | None = Field(default=None, description="Who gets the plain model at the end.")
     encryption_plan: EncryptionPlan | None = Field(

@@ -7,6 +7,7 @@ from hanse.api.conditions import Condition, JobCondition, Reason
 from hanse.api.job import FederatedJobSpec, FederatedJobStatus, JobPrivacy, Summary
 from hanse.api.privacy import Adversary
 from hanse.controller.reconcile.conditions import find, holds
+from hanse.dp.worst import worst_epsilons
 
 _METRICS = ("auc", "accuracy", "f1", "loss")
 _WIDTH = 64
@@ -103,7 +104,9 @@ def _epsilon(privacy: JobPrivacy | None) -> str:
     # What was asked for is against these; the others are in status.privacy.epsilon.
     promised = ("CollusionThreshold",) if privacy.mechanism == "Distributed" else get_args(Adversary)
     spent = max((float(each.spent) for each in privacy.epsilon if each.adversary in promised), default=0.0)
-    return f"{_short(spent)}/{_short(float(privacy.asked))}"
+    # Where colluders may get whole ciphertexts the plan costs more against them than was asked for.
+    worst = worst_epsilons(privacy.plan)["CollusionThreshold"]
+    return f"{_short(spent)}/{_short(worst)}"
 
 
 def _encryption(privacy: JobPrivacy | None) -> str:
