@@ -72,19 +72,23 @@ def _accept_one(
             f"The owner adds {namespace} to spec.policy.namespaces of {shown}.",
             Reason.NAMESPACE_NOT_ALLOWED,
         )
-    dataset = owner.dataset(participant.dataset)
+    yield from _accept_dataset(app, (*here, "dataset"), participant.dataset, owner, shown)
+
+
+def _accept_dataset(app: str, here: Location, name: str, owner: ParticipantSpec, shown: str) -> Iterator[Finding]:
+    dataset = owner.dataset(name)
     if dataset is None:
         known = ", ".join(d.name for d in owner.datasets)
         yield Finding(
-            (*here, "dataset"),
-            f"Participant {shown} has no dataset {participant.dataset}",
+            here,
+            f"Participant {shown} has no dataset {name}",
             f"Use one of its datasets: {known}.",
             Reason.DATASET_NOT_DECLARED,
         )
     elif app in NEEDS_SCHEMA and dataset.schema_ is None:
         yield Finding(
-            (*here, "dataset"),
-            f"dataset {participant.dataset} of Participant {shown} has no schema, which {app} needs",
+            here,
+            f"dataset {name} of Participant {shown} has no schema, which {app} needs",
             "The owner adds schema with label and features to the dataset.",
             Reason.DATASET_INVALID,
         )

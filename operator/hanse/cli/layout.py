@@ -81,14 +81,10 @@ def lay_out(
     _write_tls(server, authority.certificate, authority.server(job.name, job.namespace))
     address = f"127.0.0.1:{port}"
     clients = [_client_config(job, spec, m, len(members), address, privacy.get(m.participant.name)) for m in members]
-    participants = [_server_participant(c, k.public) for c, k in zip(clients, keys, strict=True)]
     plan = next((each.plan.model_copy(update={"expected_batch": None}) for each in privacy.values()), None)
-    records = {client.participant: client.dataset.records for client in clients}
-    public = {name: identity_public_key(key) for name, key in identities.items()}
-    # Of the spec with the paths of this machine: it is what the gates act on.
-    encryption = encryption_plan(spec, public, records, plan, (None, None))
-    update = {"smallest_batch": smallest_batch(plan, records), "encryption": encryption}
-    clients = [client.model_copy(update=update) for client in clients]
+    clients = _agreed(clients, spec, identities, plan)
+    encryption = clients[0].encryption
+    participants = [_server_participant(c, k.public) for c, k in zip(clients, keys, strict=True)]
     config = RunConfig.from_spec(spec, job, participants, output_path=MODEL_FILE).model_copy(
         update={"superlink_port": port, "privacy": plan, "encryption": encryption}
     )
@@ -103,6 +99,17 @@ def lay_out(
         if encryption is not None and encryption.model_release == "Participants":
             _lay_out_models(directory, member, output)
     return config
+
+
+def _agreed(
+    clients: list[ClientConfig], spec: FederatedJobSpec, identities: Mapping[str, str], plan: PrivacyPlan | None
+) -> list[ClientConfig]:
+    """The same with what depends on all of them. `spec` has the paths of this machine: it is what the gates act on."""
+    records = {client.participant: client.dataset.records for client in clients}
+    public = {name: identity_public_key(key) for name, key in identities.items()}
+    encryption = encryption_plan(spec, public, records, plan, (None, None))
+    update = {"smallest_batch": smallest_batch(plan, records), "encryption": encryption}
+    return [client.model_copy(update=update) for client in clients]
 
 
 def _server_participant(client: ClientConfig, public_key: str) -> ServerParticipant:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from hanse.api.apps import BUILT_IN_APPS, NEEDS_SCHEMA, is_platform_app
 from hanse.api.conditions import Reason
 from hanse.api.job import FederatedJobSpec, JobParticipant
+from hanse.api.participant import Dataset
 from hanse.controller.reconcile import acceptance_encryption, acceptance_privacy
 from hanse.controller.reconcile.hints import permission_hint as permission_hint
-from hanse.controller.reconcile.model import ObservedJob
+from hanse.controller.reconcile.model import Lookup, ObservedJob
 
 _DIGEST = re.compile(r"^.+@sha256:[0-9a-f]{64}$")
 
@@ -80,48 +81,62 @@ def _duplicates(spec: FederatedJobSpec) -> Iterator[Refusal]:
 
 def _participant(observed: ObservedJob, spec: FederatedJobSpec, member: JobParticipant) -> Iterator[Refusal]:
     reference = member.participant_ref
-    where = f"{reference.namespace}/{reference.name}"
-    lookup = observed.lookups.get((reference.namespace, reference.name))
-    if lookup is None or (lookup.found is None and not lookup.denied and not lookup.invalid):
-        yield Refusal(
-            Reason.PARTICIPANT_NOT_FOUND,
-            f"participant {member.name!r}: no Participant {where}: its owner creates it, or correct participantRef",
-        )
-        return
-    if lookup.denied:
-        yield Refusal(Reason.PERMISSION_DENIED, permission_hint(reference.namespace))
-        return
-    if lookup.found is None:
-        yield Refusal(Reason.INVALID_SPEC, f"Participant {where} is not valid: {lookup.invalid}")
-        return
-    if observed.meta.namespace not in lookup.found.policy.namespaces:
+    lookup = observed.lookups.get((reference.namespace, reference.name), Lookup())
+    owner = lookup.found
+    if owner is None:
+        yield _not_found(member, lookup)
+    elif observed.meta.namespace not in owner.policy.namespaces:
         yield Refusal(
             Reason.NAMESPACE_NOT_ALLOWED,
-            f"Participant {where} does not allow jobs of namespace {observed.meta.namespace}: "
+            f"Participant {_where(member)} does not allow jobs of namespace {observed.meta.namespace}: "
             "its owner adds it to spec.policy.namespaces",
         )
-        return
-    dataset = lookup.found.dataset(member.dataset)
-    if dataset is None:
-        known = ", ".join(d.name for d in lookup.found.datasets)
+    elif (dataset := owner.dataset(member.dataset)) is None:
+        known = ", ".join(d.name for d in owner.datasets)
         yield Refusal(
             Reason.DATASET_NOT_DECLARED,
-            f"participant {member.name!r}: Participant {where} has no dataset {member.dataset!r}; it has: {known}",
+            f"participant {member.name!r}: Participant {_where(member)} has no dataset {member.dataset!r}; "
+            f"it has: {known}",
         )
-        return
+    else:
+        yield from _schema(spec, member, dataset)
+        problems = acceptance_privacy.of_participant(observed, spec, member, owner, dataset)
+        yield from (Refusal(*problem) for problem in problems)
+        yield from (Refusal(*p) for p in acceptance_encryption.of_participant(observed, spec, member, lookup))
+        yield from _volume(observed, member, dataset)
+
+
+def _where(member: JobParticipant) -> str:
+    return f"{member.participant_ref.namespace}/{member.participant_ref.name}"
+
+
+def _not_found(member: JobParticipant, lookup: Lookup) -> Refusal:
+    if lookup.denied:
+        return Refusal(Reason.PERMISSION_DENIED, permission_hint(member.participant_ref.namespace))
+    if lookup.invalid:
+        return Refusal(Reason.INVALID_SPEC, f"Participant {_where(member)} is not valid: {lookup.invalid}")
+    return Refusal(
+        Reason.PARTICIPANT_NOT_FOUND,
+        f"participant {member.name!r}: no Participant {_where(member)}: its owner creates it, or correct "
+        "participantRef",
+    )
+
+
+def _schema(spec: FederatedJobSpec, member: JobParticipant, dataset: Dataset) -> Iterator[Refusal]:
     if spec.app.client_app in NEEDS_SCHEMA and dataset.schema_ is None:
         yield Refusal(
             Reason.DATASET_INVALID,
-            f"dataset {member.dataset!r} of Participant {where} has no schema, which {spec.app.client_app} needs: "
-            "its owner adds spec.datasets[].schema",
+            f"dataset {member.dataset!r} of Participant {_where(member)} has no schema, which {spec.app.client_app} "
+            "needs: its owner adds spec.datasets[].schema",
         )
-    problems = acceptance_privacy.of_participant(observed, spec, member, lookup.found, dataset)
-    yield from (Refusal(*problem) for problem in problems)
-    yield from (Refusal(*p) for p in acceptance_encryption.of_participant(observed, spec, member, lookup))
+
+
+def _volume(observed: ObservedJob, member: JobParticipant, dataset: Dataset) -> Iterator[Refusal]:
+    namespace = member.participant_ref.namespace
     claim = dataset.source.persistent_volume_claim.claim_name
-    if observed.claims.get((reference.namespace, claim)) is False:
+    if observed.claims.get((namespace, claim)) is False:
         yield Refusal(
             Reason.DATASET_NOT_FOUND,
-            f"dataset {member.dataset!r} of Participant {where}: no PersistentVolumeClaim {claim!r} in namespace "
-            f"{reference.namespace}: create it there",
+            f"dataset {member.dataset!r} of Participant {_where(member)}: no PersistentVolumeClaim {claim!r} in "
+            f"namespace {namespace}: create it there",
         )
