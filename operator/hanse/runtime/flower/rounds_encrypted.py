@@ -9,6 +9,7 @@ that is killed at any point goes on from there with the same list, or lets the r
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -188,11 +189,14 @@ class EncryptedFederation:
     def _decide(self, number: int, updates: RoundSum) -> Commit:
         """Persist the list, have it voted for, added and applied. Raises RoundVoid."""
         self.training.decide(updates)
-        verifying = Verifying(self.relay, self.state, number, updates.ciphertexts)
-        round_ = Round(self.relay, self.keys, number, self.state.base, updates.listed, verifying, updates.adder.total())
-        round_.verify()
+        verifying = Verifying(self.relay, self.state, number, updates.halves)
+        # Verifiers do the same work on their machines meanwhile; nobody needs the total before they have answered.
+        with ThreadPoolExecutor(1) as beside:
+            total = beside.submit(updates.adder.total).result
+            round_ = Round(self.relay, self.keys, number, self.state.base, updates.listed, verifying, total)
+            round_.verify()
         # They are as large as a model each, and nobody asks for them again.
-        updates.ciphertexts.clear()
+        updates.halves.clear()
         last = number == self.config.rounds
         due = last or number % self.config.checkpoint_every_rounds == 0 or bool(self.keys.lacking)
         commit = round_.apply(seal=due)

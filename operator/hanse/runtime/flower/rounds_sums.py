@@ -1,7 +1,7 @@
 """The encrypted updates of one round: each is checked and added when it comes. Used by the encrypted round loop.
 
-The adder runs in a worker process without secrets (`hanse.runtime.he.Summing`). The gates check all of this again: the
-server's checks are there so that one bad update does not cost the round.
+The adder runs in a worker process without secrets (`hanse.runtime.he.UploadSum`). The gates check all of this again:
+the server's checks are there so that one bad update does not cost the round.
 """
 
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from hanse.runtime.flower.rounds_encrypted_state import Pending
 from hanse.runtime.flower.rounds_fleet import Answer
 from hanse.runtime.flower.rounds_relay import Relay, bytes_of, signed_by
 from hanse.runtime.flower.rounds_updates import metric_refusal
-from hanse.runtime.he import CiphertextInvalid, TooManyCiphertexts, split_upload
+from hanse.runtime.he import CiphertextInvalid, Halves, TooManyCiphertexts, split_upload
 from hanse.runtime.refused import Refused
 
 
 class Adder(Protocol):
-    """`hanse.runtime.he.Summing`, as far as the loop uses it."""
+    """`hanse.runtime.he.UploadSum`, as far as the loop uses it."""
 
-    def add(self, ciphertext: bytes) -> None: ...
+    def add(self, upload: Halves) -> None: ...
 
     def total(self) -> bytes: ...
 
@@ -45,7 +45,8 @@ class RoundSum:
     #: The list that was decided before this server started; nothing else is taken then.
     decided: Pending | None = None
     contributions: dict[int, Contribution] = field(default_factory=dict)
-    ciphertexts: dict[str, bytes] = field(default_factory=dict)
+    #: Uploads by participant's name, cut once for the adder and the verifiers.
+    halves: dict[str, Halves] = field(default_factory=dict)
     failures: dict[int, Reason] = field(default_factory=dict)
     #: Bytes of the updates that are in the sum.
     sent: int = 0
@@ -88,10 +89,10 @@ class RoundSum:
             halves = split_upload(self.relay.plan.scheme, data, self.points)
             if any(digest_of(halves[half]) != one.half(half) for half in halves):
                 return Reason.CIPHERTEXT_INVALID
-            self.adder.add(data)
+            self.adder.add(halves)
         except (CiphertextInvalid, TooManyCiphertexts):
             return Reason.CIPHERTEXT_INVALID
-        self.ciphertexts[one.participant] = data
+        self.halves[one.participant] = halves
         self.sent += len(data)
         return one
 

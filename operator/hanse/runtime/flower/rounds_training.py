@@ -21,7 +21,7 @@ from hanse.runtime.flower.rounds_relay import PASSING, Relay, question
 from hanse.runtime.flower.rounds_sums import RoundSum
 from hanse.runtime.flower.rounds_updates import APP_CAUSED, HOPELESS_REPEATS, REPEAT_PAUSE_SECONDS, told_of
 from hanse.runtime.flower.rounds_votes import RoundVoid
-from hanse.runtime.he import Summing
+from hanse.runtime.he import Summing, UploadSum
 
 _ATTEMPT: Final = 1
 
@@ -41,14 +41,14 @@ class Training:
     strategy: Strategy
 
     def __post_init__(self) -> None:
-        self._summing: Summing | None = None
+        self._sum: UploadSum | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._summing is not None:
-            self._summing.close()
+        if self._sum is not None:
+            self._sum.close()
 
     def collect(self, number: int, seed: int) -> RoundSum:
         """The updates of a round: a quorum, or those of the decided list. Raises RoundVoid and RunFailedError."""
@@ -85,13 +85,14 @@ class Training:
 
     def _begin(self, number: int, seed: int) -> RoundSum:
         saved = self.state.saved
-        if self._summing is None:
-            self._summing = Summing(self.relay.plan.scheme, saved.points, len(self.relay.roster))
+        if self._sum is None:
+            scheme, points = self.relay.plan.scheme, saved.points
+            self._sum = UploadSum(scheme, points, Summing(scheme, points, len(self.relay.roster)))
         else:
-            self._summing.reset()
+            self._sum.reset()
         decided = saved.pending if saved.pending is not None and saved.pending.round == number else None
         asked = asked_digest(self._configs(number, seed))
-        return RoundSum(self.relay, self._summing, number, saved.points, "", self.state.model, asked, decided)
+        return RoundSum(self.relay, self._sum, number, saved.points, "", self.state.model, asked, decided)
 
     def _ask(self, updates: RoundSum, number: int, seed: int) -> list[int]:
         """Ask who is present and has given no update yet; who is present."""

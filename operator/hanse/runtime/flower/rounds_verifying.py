@@ -14,16 +14,16 @@ from hanse.runtime.agreement.statements import Recomputed
 from hanse.runtime.flower.rounds_encrypted_state import EncryptedState
 from hanse.runtime.flower.rounds_fleet import Question
 from hanse.runtime.flower.rounds_relay import Relay, question
-from hanse.runtime.he import split_upload
+from hanse.runtime.he import Halves
 
 
 class Verifying:
-    """The verifiers of one round, whose list is decided. `ciphertexts`: uploads by participant's name."""
+    """The verifiers of one round, whose list is decided. `uploads`: by participant's name."""
 
-    def __init__(self, relay: Relay, state: EncryptedState, number: int, ciphertexts: Mapping[str, bytes]) -> None:
+    def __init__(self, relay: Relay, state: EncryptedState, number: int, uploads: Mapping[str, Halves]) -> None:
         self.points = state.saved.points
         self.recomputed: dict[Half, dict[int, Recomputed]] = {half: {} for half in HALVES}
-        self._relay, self._state, self._number, self._ciphertexts = relay, state, number, ciphertexts
+        self._relay, self._state, self._number, self._uploads = relay, state, number, uploads
         pending = state.saved.pending
         self._sent: dict[str, Half] = {} if pending is None else pending.halves
 
@@ -65,14 +65,11 @@ class Verifying:
             return {}
         self._sent |= {self._relay.name(index): half for index, half in adders.items()}
         self._state.save()
-        scheme, points = self._relay.plan.scheme, self.points
-        # Once for both halves: uploads are large.
-        halves = {name: split_upload(scheme, data, points) for name, data in self._ciphertexts.items()}
-        made = {half: self._with(request, half, halves) for half in set(adders.values())}
+        made = {half: self._with(request, half) for half in set(adders.values())}
         return {index: made[half] for index, half in adders.items()}
 
-    def _with(self, request: VerifyRequest, half: Half, halves: Mapping[str, Mapping[Half, bytes]]) -> Question:
-        arrays = {name: parts[half] for name, parts in halves.items()}
+    def _with(self, request: VerifyRequest, half: Half) -> Question:
+        arrays = {name: halves[half] for name, halves in self._uploads.items()}
         message = request.model_copy(update={"half": half})
         return question(messages.VERIFY, self._number, message, record=messages.CIPHERTEXTS, arrays=arrays)
 

@@ -7,8 +7,9 @@ RoundVoid      the round brings no model; carries the reason and who stands for 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from hanse.api.conditions import Reason
@@ -38,7 +39,7 @@ class RoundVoid(Exception):
 
 @dataclass
 class Round:
-    """A round whose list and sum are decided."""
+    """A round whose list is decided, and with it its sum."""
 
     relay: Relay
     keys: Keys
@@ -47,7 +48,8 @@ class Round:
     base: int
     contributions: list[Contribution]
     verifying: Verifying
-    total: bytes
+    #: The sum that the server has computed itself; waits for it.
+    total: Callable[[], bytes]
     votes: dict[int, Vote] = field(default_factory=dict)
     applied: dict[int, Applied] = field(default_factory=dict)
     #: Why a gate will never agree to this round.
@@ -57,13 +59,19 @@ class Round:
 
     def __post_init__(self) -> None:
         self._list = list_digest(self.contributions)
-        self._sum = digest_of(self.total)
-        cut = split_total(self.relay.plan.scheme, self.total, self.verifying.points)
-        self._sums = {half: digest_of(data) for half, data in cut.items()}
         names = self.relay.roster.names
         start = 2 * (self.number - 1) * self.relay.plan.verifiers % len(names)
         #: Whom to ask for work next: another order each round; who fails goes to the end.
         self._order = [self.relay.index(name) for name in (*names[start:], *names[:start])]
+
+    @cached_property
+    def _sum(self) -> str:
+        return digest_of(self.total())
+
+    @cached_property
+    def _sums(self) -> dict[Half, str]:
+        cut = split_total(self.relay.plan.scheme, self.total(), self.verifying.points)
+        return {half: digest_of(data) for half, data in cut.items()}
 
     # -- verify
 
@@ -166,7 +174,7 @@ class Round:
         return came
 
     def _with_sum(self, request: ApplyRequest) -> Question:
-        return question(messages.APPLY, self.number, request, record=messages.SUM, arrays={messages.SUM: self.total})
+        return question(messages.APPLY, self.number, request, record=messages.SUM, arrays={messages.SUM: self.total()})
 
     def _check_applied(self, reply: ApplyReply, name: str) -> None:
         one = reply.applied

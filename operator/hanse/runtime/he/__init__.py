@@ -19,6 +19,7 @@ from hanse.runtime.he.errors import (
 from hanse.runtime.he.halves import Halves, join_total, split_total, split_upload
 from hanse.runtime.he.keys import fingerprint
 from hanse.runtime.he.summing import Summing
+from hanse.runtime.he.uploads import UploadSum
 
 __all__ = [
     "LANE_BITS",
@@ -36,6 +37,7 @@ __all__ = [
     "Points",
     "Summing",
     "TooManyCiphertexts",
+    "UploadSum",
     "WorkerLost",
     "engine_of",
     "facts_of",

@@ -21,14 +21,14 @@ from hanse.api.paths import Paths
 from hanse.api.progress import Progress
 from hanse.api.replies import reason_for
 from hanse.api.runconfig import RunConfig, ServerParticipant
-from hanse.runtime.flower import rounds_sums, rounds_training, rounds_verifying, rounds_votes
+from hanse.runtime.flower import rounds_sums, rounds_training, rounds_votes
 from hanse.runtime.flower.rounds_encrypted import EncryptedFederation
 from hanse.runtime.flower.rounds_fleet import Answer, Question, Seen
 from hanse.runtime.flower.rounds_report import Reporter
 from hanse.runtime.flower.server_app import to_answer, to_records
 from hanse.runtime.gate import encrypted_build, encrypted_round
 from hanse.runtime.gate.encrypted_workers import Workers
-from hanse.runtime.he import Cipher, Halves, Points, Summing, engine_of, split_total, split_upload
+from hanse.runtime.he import Cipher, Points, Summing, engine_of, join_total, split_total, split_upload, uploads
 from tests.unit.runtime.gate.encrypted_fleet import Fleet
 from tests.unit.runtime.gate.encrypted_gate import HERE, Gate, GateRefused
 from tests.unit.runtime.gate.sample_job import UID
@@ -205,7 +205,7 @@ class _PlainSumming(Summing):
         pass
 
 
-def _cut_plain(cut: Callable[..., Halves], scheme: Scheme, data: bytes | memoryview, count: int) -> Halves:
+def _cut_plain(cut: Callable[..., Any], scheme: Scheme, data: Any, count: int) -> Any:
     return cut("None", data, count)
 
 
@@ -213,8 +213,8 @@ def quick(patch: pytest.MonkeyPatch) -> Workers:
     """The engine that encrypts nothing: the loop does not care, and every kill at every message can be tried."""
     patch.setattr(encrypted_build, "engine_of", lambda scheme: engine_of("None"))
     patch.setattr(rounds_training, "Summing", _PlainSumming)
-    for cut in (split_upload, split_total):
-        for part in (rounds_sums, rounds_verifying, rounds_votes, encrypted_round):
+    for cut in (split_upload, split_total, join_total):
+        for part in (rounds_sums, rounds_votes, encrypted_round, uploads):
             if hasattr(part, cut.__name__):
                 patch.setattr(part, cut.__name__, partial(_cut_plain, cut))
     return Workers(_PlainCipher, _PlainSumming)

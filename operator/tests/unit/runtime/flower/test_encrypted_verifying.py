@@ -1,10 +1,13 @@
 """Who adds up which half of the encrypted updates, and who takes the place of a gate that dies on the way."""
 
+from threading import Event
+
 import pytest
 
 from hanse.api.conditions import Reason
 from hanse.runtime.agreement import messages
 from hanse.runtime.flower.rounds_fleet import Answer, Question, RunFailedError
+from hanse.runtime.he import UploadSum, WorkerLost
 from tests.unit.runtime.flower.conftest import Make
 from tests.unit.runtime.flower.gates import Killed, Scene
 
@@ -137,6 +140,64 @@ def test_bodies_and_seeds_that_are_not_the_updates_cost_its_sender_alone(make: M
     s.run()
     assert s.contributed == [2]
     assert s.last.rounds[0].reasons == {"p2": "CiphertextInvalid"}
+
+
+# -- the server's own sum
+
+
+def test_gates_verify_while_the_server_adds(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's sum is not there before the last gate has been asked, and the round ends alike."""
+    s, total = make(rounds=1), UploadSum.total
+    asked = Event()
+
+    def waits(adding: UploadSum) -> bytes:
+        assert asked.wait(60), "nobody is asked to verify before the sum is there"
+        return total(adding)
+
+    def after(question: Question, index: int, answer: Answer) -> Answer:
+        if question.kind == messages.VERIFY and index == 2:
+            asked.set()
+        return answer
+
+    monkeypatch.setattr(UploadSum, "total", waits)
+    s.fleet.after = after
+    s.run()
+    assert s.contributed == [3]
+    assert len(set(s.stands())) == 1
+
+
+def test_a_server_whose_sum_is_another_than_the_verifiers_asks_nobody_to_apply_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s, total = make(rounds=1), UploadSum.total
+
+    def other(adding: UploadSum) -> bytes:
+        made = bytearray(total(adding))
+        made[-8] ^= 1
+        return bytes(made)
+
+    monkeypatch.setattr(UploadSum, "total", other)
+    with pytest.raises(RunFailedError):
+        s.run()
+    assert s.contributed == [0]
+    assert s.fleet.rounds(messages.APPLY) == []
+
+
+def test_a_server_that_loses_its_sum_goes_on_with_the_same_list(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    s = make(rounds=1, quorum=2)
+
+    def lost(adding: UploadSum) -> bytes:
+        raise WorkerLost("the process died")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UploadSum, "total", lost)
+        with pytest.raises(WorkerLost):
+            s.run()
+    decided = s.federation.state.saved.pending
+    assert decided is not None
+    s.restart()
+    s.run()
+    assert s.contributed == [3]
 
 
 # -- who dies while the list is agreed on
