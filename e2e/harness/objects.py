@@ -84,6 +84,26 @@ def data_config_map(name: str, namespace: str, files: dict[str, Path]) -> Object
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "binaryData": data}
 
 
+def reader_pod(name: str, namespace: str, claim_name: str, image: str) -> Object:
+    """A pod of the claim's owner that has it, read-only, at /claim: for `kubectl exec`."""
+    container = {
+        "name": "reader",
+        "image": image,
+        "command": ["sleep", "3600"],
+        "volumeMounts": [{"name": "claim", "mountPath": "/claim", "readOnly": True}],
+        "securityContext": container_security(),
+    }
+    spec = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 0,
+        "automountServiceAccountToken": False,
+        "securityContext": pod_security(),
+        "containers": [container],
+        "volumes": [{"name": "claim", "persistentVolumeClaim": {"claimName": claim_name}}],
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
 def load_job(name: str, namespace: str, config_map: str, claim_name: str, image: str) -> Object:
     """A Job that copies a ConfigMap's files into a claim, as the user that the trainers run as."""
     container = {
