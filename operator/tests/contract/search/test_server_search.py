@@ -4,7 +4,6 @@ With encryption off the same search, at the same moment, finds them. Real proces
 aggregator, workers, gates, trainers. Searched is while the server has two of three uploads of round 1, and at the end.
 """
 
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hanse.api.encryption import EncryptingScheme, EncryptionPlan, RosterMember
+from hanse.api.encryption import EncryptingScheme
 from hanse.api.exitcodes import ExitCode
 from hanse.api.runconfig import ClientDataset, ServerParticipant
-from hanse.pki.identity import new_identity
 from hanse.runtime.codec import Layout, SumCodec
 from hanse.runtime.he import engine_of
 from hanse.runtime.he.bfv import PARAMETERS
 from hanse.runtime.he.blob import HEADER_BYTES
 from hanse.runtime.he.lanes import LANES, pack
 from tests.attacks.searching import Form, Searcher, cells, file_blocks, files_under, forms, memory, tree
+from tests.contract.runtime.gate.encrypted_pods import encrypted_pods
 from tests.contract.runtime.gate.pod import ClientPod
 from tests.contract.runtime.server.rig import Rig, wait_for
 from tests.contract.search import known_app
@@ -44,30 +43,11 @@ class Job:
         patient = {"round_timeout_seconds": 600, "start_timeout_seconds": 300}
         self.rig = Rig(root, CLIENTS, {"rounds": ROUNDS, "quorum": CLIENTS, "client_app": APP, **patient})
         self.hold = root / "go"
-        self.plan: EncryptionPlan | None = None
-        identities = [new_identity() for _ in range(CLIENTS)]
         settings = [self._settings(i) for i in range(CLIENTS)]
-        if scheme is not None:
-            probe = ClientPod(self.rig, 0, settings[0]).config
-            self.plan = EncryptionPlan(
-                scheme=scheme,
-                key_maker="p0",
-                quorum=CLIENTS,
-                rounds=ROUNDS,
-                model_release="Never",
-                range=str(RANGE),
-                terms=probe.common_terms(),
-                roster=[
-                    RosterMember(name=f"p{i}", identity=one.public, scale=f"{SCALES[i]:.6f}", mass=f"{SCALES[i]:.6f}")
-                    for i, one in enumerate(identities)
-                ],
-            )
-        self.pods = [ClientPod(self.rig, i, {**one, "encryption": self.plan}) for i, one in enumerate(settings)]
-        for pod, identity in zip(self.pods, identities, strict=True):
-            pod.paths.identity_key.parent.mkdir(parents=True, exist_ok=True)
-            pod.paths.identity_key.write_text(identity.private)
-            if scheme is not None:
-                self._make_first_model(pod)
+        if scheme is None:
+            self.pods = [ClientPod(self.rig, i, one) for i, one in enumerate(settings)]
+        else:
+            self.pods = encrypted_pods(self.rig, settings, SCALES, scheme=scheme, reach=RANGE)
         self._configure_server()
 
     def _settings(self, index: int) -> dict[str, Any]:
@@ -75,17 +55,12 @@ class Job:
         address = f"127.0.0.1:{self.rig.config.server_port}"  # the front's, as in a pod
         return {"client_app": APP, "config": {"hold": str(self.hold)}, "dataset": dataset, "server_address": address}
 
-    def _make_first_model(self, pod: ClientPod) -> None:
-        pod.paths.check_config.write_text(pod.config.check().model_dump_json(by_alias=True, exclude_none=True))
-        command = [sys.executable, "-m", "hanse.runtime.trainer", "check", "--root", str(pod.paths.root)]
-        subprocess.run(command, check=True)
-
     def _configure_server(self) -> None:
         described = [
             ServerParticipant(name=p.name, index=p.index, public_key=p.public_key, records=known_app.records(p.index))
             for p in self.rig.config.participants
         ]
-        more = {"participants": described, "encryption": self.plan, "config": {"hold": str(self.hold)}}
+        more = {"participants": described, "config": {"hold": str(self.hold)}}
         self.rig.write_config(self.rig.config.model_copy(update=more))
 
     def start(self) -> None:
