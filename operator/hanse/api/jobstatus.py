@@ -122,7 +122,9 @@ class JobPrivacy(ApiModel):
         default=None, max_length=80, description="Of the job's key, as the server tells it; gates check it themselves."
     )
     key_holders: list[ShortName] = Field(
-        default_factory=list, max_length=MAX_PARTICIPANTS, description="Participants whose gates hold the key, as the server tells it."
+        default_factory=list,
+        max_length=MAX_PARTICIPANTS,
+        description="Participants whose gates hold the key, as the server tells it.",
     )
     collusion_threshold: int | None = Field(
         default=None, ge=0, le=1022, description="Participants that may lie, and still only whole sums are decrypted."
