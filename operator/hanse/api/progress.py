@@ -37,8 +37,8 @@ class EncryptionProgress(ApiModel):
 
     fingerprint: str = Field(default="", max_length=80, description="Of the job's key; empty until it is made.")
     maker: ShortName
-    holders: list[ShortName] = Field(
-        default_factory=list, max_length=MAX_PARTICIPANTS, description="Who confirmed the key."
+    holders: list[ShortName] | None = Field(
+        default=None, max_length=MAX_PARTICIPANTS, description="Who confirmed the key and may have it; null: not said."
     )
 
 
@@ -76,7 +76,7 @@ class Progress(ApiModel):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
     def _without_holders(self) -> EncryptionProgress | None:
-        return self.encryption.model_copy(update={"holders": []}) if self.encryption is not None else None
+        return self.encryption.model_copy(update={"holders": None}) if self.encryption is not None else None
 
     def to_termination_message(self) -> str:
         """The state within the kubelet's 4096 bytes: history is cut first, then participants' details."""

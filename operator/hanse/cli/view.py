@@ -77,11 +77,12 @@ def from_progress(job: str, progress: Progress) -> View:
     )
 
 
-def _key(maker: str, fingerprint: str, holders: Sequence[str]) -> str:
+def _key(maker: str, fingerprint: str, holders: Sequence[str] | None) -> str:
     """Who made the key of an encrypted job, and who holds it; empty until there is one."""
     if not fingerprint:
         return ""
-    return f"updates are encrypted under key {fingerprint[:_FINGERPRINT]} of {maker}, held by {', '.join(holders)}"
+    held = "" if holders is None else f", held by {', '.join(holders) or 'nobody'}"
+    return f"updates are encrypted under key {fingerprint[:_FINGERPRINT]} of {maker}{held}"
 
 
 def from_status(job: str, status: FederatedJobStatus, rounds: int) -> View:

@@ -29,10 +29,11 @@ def enrich(draft: Draft, progress: Progress | None) -> None:
 
 
 def _with(privacy: JobPrivacy, told: EncryptionProgress) -> JobPrivacy:
-    """A progress that was cut to fit names no holders: those that are known stay."""
+    """A progress that was cut to fit does not say who the holders are: those that are known stay."""
     same = told.fingerprint == (privacy.key_fingerprint or "")
     known = privacy.key_holders if same else []
-    update = {"key_fingerprint": told.fingerprint or None, "key_holders": sorted(told.holders) or known}
+    holders = known if told.holders is None else sorted(told.holders)
+    update = {"key_fingerprint": told.fingerprint or None, "key_holders": holders}
     return privacy.model_copy(update=update)
 
 
@@ -46,5 +47,5 @@ def _condition(draft: Draft, privacy: JobPrivacy) -> None:
     if privacy.key_fingerprint is None:
         text = f"the gate of {plan.key_maker} has not made the key yet"
     else:
-        text = f"{held} of {len(plan.roster)} gates have confirmed the key, quorum {plan.quorum}"
+        text = f"{held} of {len(plan.roster)} gates hold the key, quorum {plan.quorum}"
     draft.conditions.set(JobCondition.KEYS_READY, "False", Reason.WAITING_FOR_KEYS, text)

@@ -155,7 +155,11 @@ def test_the_key_of_an_encrypted_job_is_said_once_with_its_holders() -> None:
     assert lines(waiting, held) == [f"credit: {text}"]
     assert lines(held, held) == []
     assert text in text_of(live(held))
+    lost = from_progress("credit", progress(encryption=told.model_copy(update={"holders": []})))
+    assert lines(held, lost) == [
+        "credit: updates are encrypted under key sha256:ffffffffffff of bank-a, held by nobody"
+    ]
     privacy = JobPrivacy(
-        encryption="BFV", key_maker="bank-a", key_fingerprint=told.fingerprint, key_holders=told.holders
+        encryption="BFV", key_maker="bank-a", key_fingerprint=told.fingerprint, key_holders=["bank-a", "bank-b"]
     )
     assert from_status("credit", FederatedJobStatus(privacy=privacy), 3).encryption == text

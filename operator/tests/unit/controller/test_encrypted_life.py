@@ -144,8 +144,19 @@ async def test_holders_stay_known_when_progress_is_cut(rig: Rig) -> None:
     """A termination message of 4,096 bytes may have no room for a thousand names."""
     server_runs(rig)
     await keys(rig, *BANKS)
-    await keys(rig)
+    cut = EncryptionProgress(fingerprint=FINGERPRINT, maker="bank-a")
+    await rig.push(encryption=cut, sequence=next(SEQUENCE))
     assert rig.condition("KeysReady") == ("True", "KeysHeld")
+    assert rig.status["privacy"]["keyHolders"] == list(BANKS)
+
+
+async def test_a_key_that_nobody_holds_any_more_has_no_holders(rig: Rig) -> None:
+    server_runs(rig)
+    await keys(rig, *BANKS)
+    await keys(rig)
+    assert rig.status["privacy"].get("keyHolders", []) == []
+    assert rig.status["privacy"]["keyFingerprint"] == FINGERPRINT
+    assert rig.condition("KeysReady") == ("False", "WaitingForKeys")
 
 
 async def test_a_job_that_waits_for_keys_says_so(rig: Rig) -> None:
@@ -198,7 +209,7 @@ def test_a_termination_message_has_room_for_the_fingerprint_of_a_thousand_holder
     )
     whole = Progress(job_uid="u", sequence=1, updated_at=world.START, encryption=told, reason="KeyLost")
     left = Progress.model_validate_json(whole.to_termination_message())
-    assert left.encryption == told.model_copy(update={"holders": []})
+    assert left.encryption == told.model_copy(update={"holders": None})
     assert left.reason == "KeyLost"
 
 
