@@ -90,6 +90,7 @@ from hanse.runtime.agreement.statements import (
     Vote,
     digest_of,
     list_digest,
+    prekeys_digest,
 )
 from hanse.runtime.agreement.wrapping import PrekeyPair, new_prekey, unwrap, wrap
 from hanse.runtime.refused import Refused
@@ -129,6 +130,7 @@ __all__ = [
     "digest_of",
     "list_digest",
     "new_prekey",
+    "prekeys_digest",
     "read",
     "seal",
     "sealed_bytes",

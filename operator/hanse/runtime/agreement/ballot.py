@@ -1,8 +1,8 @@
 """What one gate has bound itself to, on disk before the reply leaves: one key, one list and one sum for a round.
 
 Used by gates (`hanse.runtime.gate`). A gate that is killed and comes back does not vote for another list. The directory
-is the pod's: a gate whose pod was replaced has forgotten, and counts among the t that may vote twice until the round
-that is under way is over.
+is the pod's: a gate whose pod was replaced has forgotten, so it is told by the others how far they are (`begin`) and
+has no vote up to that round.
 """
 
 import threading
@@ -51,6 +51,10 @@ class _Record(Strict):
     voted: _Voted | None = None
     taken: _Taken | None = None
     committed: _Committed | None = None
+    #: The newest round that an update was made for.
+    asked: BaseRound = 0
+    #: Up to this round another gate may have voted in this one's place.
+    begun: BaseRound = 0
 
 
 class Ballot:
@@ -75,6 +79,23 @@ class Ballot:
         """The last round that was committed, 0 at first; never lower than before."""
         return 0 if self._record.committed is None else self._record.committed.round
 
+    @property
+    def newest(self) -> int:
+        """The newest round that this gate has had any part in, or was told of when it began."""
+        of = self._record
+        rounds = [one.round for one in (of.voted, of.taken, of.committed) if one is not None]
+        return max(of.asked, of.begun, *rounds, 0)
+
+    def begin(self, after: int) -> None:
+        """Before this gate's first part in a round: others are at `after`, perhaps with a gate before it."""
+        with self._lock:
+            self._write(begun=max(after, self._record.begun))
+
+    def ask(self, round: int) -> None:
+        """Before an update leaves: who comes in another's place is told of this round from now on."""
+        with self._lock:
+            self._write(asked=max(round, self._record.asked))
+
     def confirm(self, epoch: int, fingerprint: str) -> None:
         """Before a Confirmation leaves, and before the maker says what its key is. Raises Refused(KEY_REFUSED)."""
         with self._lock:
@@ -86,9 +107,10 @@ class Ballot:
     def take(self, round: int, half: Half) -> None:
         """Before one half of a round's ciphertexts is looked at, in a plan that keeps them apart.
 
-        Raises Refused(STALE_ROUND: an older round; SUM_REFUSED: the other half was here).
+        Raises Refused(STALE_ROUND: an older round; SUM_REFUSED: the other half was here; SECOND_SUM: as `vote`).
         """
         with self._lock:
+            self._check_begun(round)
             asked, before = _Taken(round=round, half=half), self._record.taken
             if before is not None and round < before.round:
                 why = f"halves of round {round}, but this gate has seen some of round {before.round}"
@@ -98,8 +120,13 @@ class Ballot:
             self._write(taken=asked)
 
     def vote(self, round: int, list_digest: str) -> None:
-        """Before a Vote leaves. Raises Refused(STALE_ROUND: an older round; SECOND_SUM: another list)."""
+        """Before a Vote leaves.
+
+        Raises Refused(STALE_ROUND: an older round; SECOND_SUM: another list, or a round in which a gate before this one
+        may have voted).
+        """
         with self._lock:
+            self._check_begun(round)
             self._check_list(round, list_digest)
             if self._record.voted is None or self._record.voted.round < round:
                 self._write(voted=_Voted(round=round, list_digest=list_digest))
@@ -123,6 +150,11 @@ class Ballot:
                 raise Refused(ReplyCode.MODEL_MISMATCH, f"another model was committed for round {round}")
             self._write(committed=asked)
 
+    def _check_begun(self, round: int) -> None:
+        if round <= self._record.begun:
+            why = f"this gate has begun after round {round}, and who was here before it may have voted in it"
+            raise Refused(ReplyCode.SECOND_SUM, why)
+
     def _check_list(self, round: int, list_digest: str) -> None:
         before = self._record.voted
         newest = max(self.committed + 1, 0 if before is None else before.round)
@@ -131,7 +163,7 @@ class Ballot:
         if before is not None and before.round == round and before.list_digest != list_digest:
             raise Refused(ReplyCode.SECOND_SUM, f"this gate has taken another list for round {round} before")
 
-    def _write(self, **changes: Strict) -> None:
+    def _write(self, **changes: Strict | int) -> None:
         record = self._record.model_copy(update=changes)
         if record == self._record:
             return

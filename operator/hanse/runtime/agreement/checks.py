@@ -24,6 +24,7 @@ from hanse.runtime.agreement.statements import (
     Vote,
     digest_of,
     list_digest,
+    prekeys_digest,
 )
 from hanse.runtime.refused import Refused
 
@@ -106,6 +107,32 @@ def check_confirmations(confirmations: Sequence[Confirmation], *, roster: Roster
     if len(confirmations) < roster.plan.quorum:
         why = f"{len(confirmations)} participants hold the key, {roster.plan.quorum} must"
         raise Refused(ReplyCode.TOO_FEW_CONTRIBUTIONS, why)
+
+
+def check_begin(
+    confirmations: Sequence[Confirmation],
+    prekeys: Sequence[Prekey],
+    *,
+    roster: Roster,
+    prekey: str,
+    epoch: int,
+    fingerprint: str,
+) -> int:
+    """Before a gate has its first part in a round: a quorum holds its key, and says so to this very process.
+
+    `prekey` is the process' own public one. Returns the newest round that one of the quorum has had a part in: a gate
+    before this one, of the same participant, may have voted in it. With q of n gates and t that lie, q contributors of
+    that round and q that speak here have an honest one in common, who still knows, while fewer than 2q - n - t gates
+    have lost their records in that round. Raises Refused(SIGNATURE_INVALID, SUM_REFUSED: one twice, KEY_REFUSED,
+    TOO_FEW_CONTRIBUTIONS).
+    """
+    roster.verify_each(prekeys)
+    if prekey not in {one.public for one in prekeys}:
+        raise Refused(ReplyCode.KEY_REFUSED, "who holds the key has not said so to this gate")
+    asked = prekeys_digest(prekeys)
+    fresh = [one for one in confirmations if one.prekeys == asked]
+    check_confirmations(fresh, roster=roster, epoch=epoch, fingerprint=fingerprint)
+    return min(max(one.newest for one in fresh), roster.plan.rounds)
 
 
 # --- one round -------------------------------------------------------------------------------------------------------

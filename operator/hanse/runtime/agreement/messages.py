@@ -36,6 +36,7 @@ CONFIRMED: Final = "query.he_confirmed"
 TRAIN: Final = "train"
 VERIFY: Final = "query.he_verify"
 APPLY: Final = "query.he_apply"
+SEAL: Final = "query.he_seal"
 RESTORE: Final = "query.he_restore"
 EVALUATE: Final = "evaluate"
 RELEASE: Final = "query.he_release"
@@ -51,7 +52,7 @@ CIPHERTEXT: Final = "ciphertext"
 CIPHERTEXTS: Final = "ciphertexts"
 #: ArrayRecord of a he_apply request, and the array in it.
 SUM: Final = "sum"
-#: ArrayRecord of a he_apply reply and a he_restore request, and the array in it.
+#: ArrayRecord of a he_apply or he_seal reply and a he_restore request, and the array in it.
 STATE: Final = "state"
 SEALED: Final = "sealed"
 #: ArrayRecord of a he_model reply: the model's arrays by name.
@@ -128,11 +129,15 @@ class HelloRequest(Message):
 
 
 class HelloReply(Message):
-    """Where a gate stands. Without a key `fingerprint` is ""; `round` is the last committed one, `model` its digest."""
+    """Where a gate stands. Without a key `fingerprint` is ""; `round` is the last committed one, `model` its digest.
+
+    Until it is `confirmed` a quorum must tell it, that is its prekey, that they hold the key and how far they are.
+    """
 
     prekey: Prekey
     fingerprint: Digest | Annotated[str, Field(max_length=0)]
     epoch: Annotated[int, Field(ge=0)]
+    confirmed: bool
     round: BaseRound
     model: Digest
 
@@ -155,12 +160,14 @@ class WrapReply(Message):
 
 
 class JoinRequest(Message):
-    """To a gate without the key."""
+    """To a gate without the key, with its envelope; to who holds it, for its word to the gates of `prekeys`."""
 
+    LISTS = 1
     ENVELOPES = 1
 
     statement: KeyStatement
-    envelope: Envelope
+    envelope: Envelope | None = None
+    prekeys: Annotated[list[Prekey], _List]
 
 
 class JoinReply(Message):
@@ -170,11 +177,12 @@ class JoinReply(Message):
 
 
 class ConfirmedRequest(Message):
-    """To each gate: who holds the key."""
+    """To each gate: who holds the key, and to whom those of this time have said so."""
 
-    LISTS = 1
+    LISTS = 2
 
     confirmations: Annotated[list[Confirmation], _List]
+    prekeys: Annotated[list[Prekey], _List]
 
 
 class ConfirmedReply(Message):
@@ -234,6 +242,20 @@ class ApplyReply(Message):
     """With arrays "state"{"sealed"} from the one that was asked to seal."""
 
     applied: Applied
+
+
+class SealRequest(Message):
+    """To a gate that stands at the commit, when another one lacks that state and nobody has sealed it."""
+
+    LISTS = 1
+
+    commit: Commit
+
+
+class SealReply(Message):
+    """It stands at the round; with arrays "state"{"sealed"}."""
+
+    round: BaseRound
 
 
 class RestoreRequest(Message):

@@ -116,9 +116,10 @@ class Signer:
         fields = {"epoch": epoch, "recipient": recipient, "prekey": prekey, "fingerprint": fingerprint}
         return self._sign(Envelope, sender=self.participant, sealed=sealed, **fields)
 
-    def confirmation(self, epoch: int, fingerprint: str) -> Confirmation:
-        """The key is held."""
-        return self._sign(Confirmation, participant=self.participant, epoch=epoch, fingerprint=fingerprint)
+    def confirmation(self, epoch: int, fingerprint: str, *, prekeys: str, newest: int) -> Confirmation:
+        """The key is held; the gates of `prekeys` (a `prekeys_digest`) learn how far this one is: `Ballot.newest`."""
+        fields = {"epoch": epoch, "fingerprint": fingerprint, "prekeys": prekeys, "newest": newest}
+        return self._sign(Confirmation, participant=self.participant, **fields)
 
     def contribution(
         self,

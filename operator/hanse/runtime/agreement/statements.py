@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -146,12 +146,18 @@ class Envelope(Statement):
 
 
 class Confirmation(_ByParticipant):
-    """A gate holds the key with this fingerprint, and never takes another one in this job."""
+    """A gate holds the key with this fingerprint, and never takes another one in this job.
+
+    `newest` is the newest round that it has had any part in, said to the gate processes that have just drawn `prekeys`
+    (`prekeys_digest`): one of them that has taken a lost gate's place cannot be told what was true before its time.
+    """
 
     KIND = "confirmation"
 
     epoch: Epoch
     fingerprint: Digest
+    prekeys: Digest
+    newest: BaseRound
 
 
 class Contribution(_ByParticipant):
@@ -230,6 +236,11 @@ def asked_digest(configs: Mapping[str, Mapping[str, Any]]) -> str:
         return digest_of(signed_bytes("asked", {name: dict(values) for name, values in configs.items()}))
     except TypeError as error:
         raise ValueError("the message's config holds what is neither number, text nor list") from error
+
+
+def prekeys_digest(prekeys: Sequence[Prekey]) -> str:
+    """`sha256:…` of the prekeys of gates that ask how far the job is: the same whatever their order."""
+    return digest_of(signed_bytes("prekeys", {"prekeys": sorted(one.message().decode() for one in prekeys)}))
 
 
 def list_digest(contributions: list[Contribution]) -> str:

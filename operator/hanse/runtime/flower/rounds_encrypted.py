@@ -34,6 +34,7 @@ from hanse.runtime.flower.rounds_private import PrivateQuestions
 from hanse.runtime.flower.rounds_relay import Relay
 from hanse.runtime.flower.rounds_release import Releasing
 from hanse.runtime.flower.rounds_report import Reporter, metric_texts, round_record
+from hanse.runtime.flower.rounds_sealing import Sealing
 from hanse.runtime.flower.rounds_state import checkpoint_file
 from hanse.runtime.flower.rounds_sums import RoundSum
 from hanse.runtime.flower.rounds_training import Training
@@ -70,7 +71,7 @@ class EncryptedFederation:
         self.gathering.admit = self._admit
         self.training = Training(self.relay, self.keys, self.state, build_strategy(self.config.aggregation))
         self.evaluation = Evaluation(self.relay, self.keys, self.state)
-        self._newest: Round | None = None
+        self.sealing = Sealing(self.relay, self.keys, self.state)
 
     def run(self) -> Reason:
         """All rounds and the model's release; Completed or StoppedByMetric. Raises RunFailedError and DrainedError."""
@@ -105,15 +106,9 @@ class EncryptedFederation:
     def _admit(self, connected: frozenset[int]) -> frozenset[int]:
         """Who can take part; where somebody waits for the committed model, it is sealed once more."""
         ready = self.keys.admit(connected)
-        newest = self._newest
-        if self.keys.lacking and newest is not None and newest.number == self.state.base:
-            self._newest = None
-            newest.seal(anew=True)
-            if newest.sealed is not None:
-                self.state.seal(newest.number, newest.sealed)
-                self.state.save()
-                self.keys.try_again()
-                ready = self.keys.admit(connected)
+        if self.keys.lacking and self.sealing.again():
+            self.keys.try_again()
+            ready = self.keys.admit(connected)
         return ready
 
     def _stops(self) -> bool:
@@ -203,7 +198,7 @@ class EncryptedFederation:
         self.gathering.enough()
         if round_.sealed is not None:
             self.state.seal(number, round_.sealed)
-        self._newest = round_
+        self.sealing.sealed_by(number, round_.sealed_by)
         return commit
 
     def _void(self, number: int, started: float, void: RoundVoid) -> None:
@@ -220,11 +215,20 @@ class EncryptedFederation:
             digest=self.state.model,
         )
         self.state.void_round(record)
+        # As long as suspicion narrows down there is an end to it.
+        narrowed = bool(void.spoiled) and self.state.suspect(void.spoiled)
         self.state.save()
-        self.reporter.update(message=str(void))
-        if self.state.saved.voids >= _MOST_VOIDS:
+        told = f"{void}{self._suspicion()}" if void.spoiled else str(void)
+        self.reporter.update(message=told)
+        if self.state.saved.voids >= _MOST_VOIDS and not narrowed:
             self._publish_state()
-            raise RunFailedError(ExitCode.MODEL_MISMATCH, f"{_MOST_VOIDS} rounds in a row were void: {void}")
+            raise RunFailedError(ExitCode.MODEL_MISMATCH, f"{self.state.saved.voids} rounds in a row were void: {told}")
+
+    def _suspicion(self) -> str:
+        suspects, plan = self.state.saved.suspects, self.relay.plan
+        if len(self.relay.roster) == plan.quorum:
+            return "; with a quorum of all nobody can be left out to find whose"
+        return f"; all such sums had updates of {', '.join(suspects[:5])}" if len(suspects) < len(plan.roster) else ""
 
     def _catch_up(self) -> bool:
         """A run that was cut off before it had evaluated its newest round does so; whether a stopWhen rule holds."""

@@ -30,6 +30,7 @@ from hanse.runtime.agreement.statements import Confirmation, Contribution, KeySt
 from hanse.runtime.durable import replace_file, replacing
 from hanse.runtime.flower.rounds_fleet import RunFailedError
 from hanse.runtime.flower.rounds_state import HISTORY_LIMIT
+from hanse.runtime.flower.rounds_suspects import still_suspect
 
 _MAGIC: Final = b"HANSEEC1"
 _log = logging.getLogger("hanse.encrypted")
@@ -73,6 +74,8 @@ class Saved(BaseModel):
     completed: int = 0
     #: Void rounds since the last one that counted.
     voids: int = 0
+    #: Whose updates all sums had in common that were none, less those that have been in a good one since.
+    suspects: list[str] = Field(default_factory=list)
     #: Rounds up to this one are evaluated, as far as they are to be.
     evaluated: int = 0
     #: The newest model that enough gates agree on; None while it is the first model.
@@ -157,6 +160,7 @@ class EncryptedState:
         """The round's model is the job's."""
         self.saved.commit = commit
         self.saved.voids = 0
+        self.saved.suspects = [name for name in self.saved.suspects if name not in names]
         for name in names:
             self.saved.contributed[name] = self.saved.contributed.get(name, 0) + 1
 
@@ -165,6 +169,12 @@ class EncryptedState:
         self.saved.completed = record.number
         self.saved.pending = None
         self.saved.history = [*self.saved.history, record][-HISTORY_LIMIT:]
+
+    def suspect(self, names: list[str]) -> bool:
+        """The sum of these updates was none; whether fewer are under suspicion than before."""
+        before = len(self.saved.suspects)
+        self.saved.suspects = still_suspect(self.saved.suspects, names)
+        return len(self.saved.suspects) < before
 
     def void_round(self, record: RoundRecord) -> None:
         """The round is over and has brought nothing."""

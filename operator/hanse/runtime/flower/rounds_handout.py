@@ -1,6 +1,7 @@
 """The job's key on its way to the gates: one wraps it, the others join, all sign that they hold it.
 
-Used by `rounds_keys`. The server makes no key and reads none: it carries envelopes and collects what each gate signs.
+Used by `rounds_keys`. Whoever begins is told by a quorum that it holds the key, and how far it is. The server makes no
+key and reads none: it carries envelopes and collects what each gate signs.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from hanse.runtime.agreement.messages import (
     WrapReply,
     WrapRequest,
 )
-from hanse.runtime.agreement.statements import Confirmation, Envelope, KeyStatement
+from hanse.runtime.agreement.statements import Confirmation, Envelope, KeyStatement, Prekey
 from hanse.runtime.flower.rounds_encrypted_state import EncryptedState
 from hanse.runtime.flower.rounds_fleet import Question
 from hanse.runtime.flower.rounds_relay import Relay, question, signed_by
@@ -63,22 +64,28 @@ class HandOut:
         `ready` are others that hold it.
         """
         saved = self.state.saved
-        confirmed = {c.participant for c in saved.confirmations}
+        if not self.made and len(hellos) == len(self.relay.roster) and not any(h.fingerprint for h in hellos.values()):
+            # Lost before a quorum had it: the maker makes another one, and nobody has encrypted anything.
+            saved.statement, saved.confirmations = None, []
         known = None if saved.statement is None else saved.statement.fingerprint
         holders = {i for i, h in hellos.items() if h.fingerprint and h.fingerprint == known}
-        joiners = [i for i in hellos if i not in holders or self.relay.name(i) not in confirmed]
+        joiners = [i for i in hellos if i not in holders]
         self.keyless.update(self.relay.name(i) for i, h in hellos.items() if not h.fingerprint)
-        if joiners:
-            statement, envelopes = self._wrap(hellos, holders | ready, joiners)
-            if statement is not None and envelopes:
-                holders |= self._join(statement, envelopes)
+        envelopes = self._wrap(hellos, holders | ready, joiners) if joiners else {}
+        prekeys = [h.prekey for h in hellos.values() if not h.confirmed]
+        unheard = {self.relay.name(i) for i in hellos} - {c.participant for c in saved.confirmations}
+        if saved.statement is not None and (prekeys or unheard):
+            holders |= self._join(saved.statement, envelopes, holders | ready, prekeys)
         self.keyless.difference_update(self.relay.name(i) for i in holders)
-        if not self.made:
-            return set()
-        request = question(messages.CONFIRMED, 0, ConfirmedRequest(confirmations=self.state.saved.confirmations))
-        told, _ = self.relay.exchange(dict.fromkeys(sorted(holders), request), ConfirmedReply, self._check_confirmed)
+        told = self._confirm(holders & hellos.keys(), prekeys) if self.made else set()
         self.report()
-        return set(told)
+        return told
+
+    def _confirm(self, holders: set[int], prekeys: list[Prekey]) -> set[int]:
+        """Tell them who holds the key; who has enough words of it."""
+        message = ConfirmedRequest(confirmations=self.state.saved.confirmations, prekeys=prekeys)
+        request = dict.fromkeys(sorted(holders), question(messages.CONFIRMED, 0, message))
+        return set(self.relay.exchange(request, ConfirmedReply, self._check_confirmed)[0])
 
     def _sources(self, hellos: dict[int, HelloReply], holders: set[int]) -> list[int]:
         """Whom to ask for envelopes, one after the other; the maker makes the key once a quorum is there.
@@ -91,10 +98,8 @@ class HandOut:
         makes = not self.made and maker in hellos and len(hellos) >= self.relay.plan.quorum
         return [*sources, maker] if makes and maker not in holding else sources
 
-    def _wrap(
-        self, hellos: dict[int, HelloReply], holders: set[int], joiners: list[int]
-    ) -> tuple[KeyStatement | None, dict[int, Envelope]]:
-        """The key for each of `joiners`, from the first gate that gives it."""
+    def _wrap(self, hellos: dict[int, HelloReply], holders: set[int], joiners: list[int]) -> dict[int, Envelope]:
+        """The key for each of `joiners`, from the first gate that gives it; what the maker says of it is kept."""
         for source in self._sources(hellos, holders):
             statement, envelopes = self._wrap_by(source, hellos, joiners)
             if statement is None:
@@ -103,8 +108,8 @@ class HandOut:
                 self.state.saved.statement = statement
                 # Durable before anybody joins: a new server must not take another key for the job's.
                 self.state.save()
-            return statement, envelopes
-        return None, {}
+            return envelopes
+        return {}
 
     def _wrap_by(
         self, source: int, hellos: dict[int, HelloReply], joiners: list[int]
@@ -135,9 +140,14 @@ class HandOut:
             if (envelope.epoch, envelope.fingerprint) != (reply.statement.epoch, reply.statement.fingerprint):
                 raise Refused(ReplyCode.KEY_REFUSED, f"{name} wraps another key than it says")
 
-    def _join(self, statement: KeyStatement, envelopes: dict[int, Envelope]) -> set[int]:
-        questions: dict[int, Question] = {
-            i: question(messages.JOIN, 0, JoinRequest(statement=statement, envelope=e)) for i, e in envelopes.items()
+    def _join(
+        self, statement: KeyStatement, envelopes: dict[int, Envelope], holders: set[int], prekeys: list[Prekey]
+    ) -> set[int]:
+        """Who has the key then: each has said so to the gates of `prekeys`, `holders` without an envelope."""
+        word = question(messages.JOIN, 0, JoinRequest(statement=statement, prekeys=prekeys))
+        questions: dict[int, Question] = dict.fromkeys(sorted(holders), word) | {
+            i: question(messages.JOIN, 0, JoinRequest(statement=statement, envelope=e, prekeys=prekeys))
+            for i, e in envelopes.items()
         }
 
         def check(reply: JoinReply, name: str) -> None:

@@ -101,7 +101,12 @@ class Keys:
         asked = dict.fromkeys(sorted(waiting), question(messages.HELLO, 0, HelloRequest()))
         hellos, _ = self.relay.exchange(asked, HelloReply, self._check_hello)
         self.first_models.update({i: hello.model for i, hello in hellos.items() if hello.round == 0})
+        keyless = {i for i, hello in hellos.items() if not hello.fingerprint}
+        lost = self.handout.made and self.relay.gathering.everyone <= keyless
         keyed = self.handout.give(hellos, self.ready)
+        if lost:
+            # It was in directories that are gone, and nobody is left who could come back with it.
+            raise self._lost("every gate is here, and none holds")
         if keyed:
             self._catch_up(keyed, hellos)
 
@@ -186,15 +191,18 @@ class Keys:
         here = ", ".join(self.relay.gathering.names(connected)[:5])
         missing = ", ".join(self.relay.gathering.names(self.relay.gathering.everyone - connected)[:5]) or "nobody"
         if self.handout.made:
-            raise RunFailedError(
-                ExitCode.KEY_LOST,
-                f"for {timeout} s no gate that is connected held the job's key, which lies in the gates' pods alone: "
-                f"connected without it: {here}, missing: {missing}; nobody can open the model now, start the job again",
-            )
+            raise self._lost(f"for {timeout} s no gate that is connected held", f"{here}, missing: {missing}")
         raise RunFailedError(
             ExitCode.QUORUM_NOT_REACHED,
             f"no key was made within {timeout} s: it takes {self.relay.plan.key_maker}, whose gate makes it, and "
             f"{self.relay.plan.quorum} participants; connected: {here}, missing: {missing}",
+        )
+
+    def _lost(self, what: str, who: str = "all") -> RunFailedError:
+        return RunFailedError(
+            ExitCode.KEY_LOST,
+            f"{what} the job's key, which lies in the gates' pods alone: connected without it: {who}; "
+            "nobody can open the model now, start the job again",
         )
 
     def _behind(self) -> RunFailedError:

@@ -19,6 +19,7 @@ from hanse.runtime.flower.rounds_fleet import Config, RunFailedError
 from hanse.runtime.flower.rounds_keys import Keys
 from hanse.runtime.flower.rounds_relay import PASSING, Relay, question
 from hanse.runtime.flower.rounds_sums import RoundSum
+from hanse.runtime.flower.rounds_suspects import left_out
 from hanse.runtime.flower.rounds_updates import APP_CAUSED, HOPELESS_REPEATS, REPEAT_PAUSE_SECONDS, told_of
 from hanse.runtime.flower.rounds_votes import RoundVoid
 from hanse.runtime.he import Summing, UploadSum
@@ -42,6 +43,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self._sum: UploadSum | None = None
+        self._spared = False
 
     def __enter__(self) -> Self:
         return self
@@ -53,10 +55,13 @@ class Training:
     def collect(self, number: int, seed: int) -> RoundSum:
         """The updates of a round: a quorum, or those of the decided list. Raises RoundVoid and RunFailedError."""
         updates = self._begin(number, seed)
+        self._spared = True
         started = self.relay.clock.monotonic()
         hopeless = 0
         while True:
             present = self._ask(updates, number, seed)
+            # Should it not do without them, the suspects' updates are taken after all.
+            self._spared = False
             if self._complete(updates):
                 self.relay.gathering.enough()
                 return updates
@@ -103,15 +108,25 @@ class Training:
         request = TrainRequest(commit=self.state.saved.commit, attempt=_ATTEMPT)
         asked = question(messages.TRAIN, number, request, configs=self._configs(number, seed))
         wanted = gathering.everyone if decided is None else self.relay.indices(decided.names)
+        wanted -= (out := self._left_out(present) if decided is None else frozenset())
         to = [i for i in present if i in wanted and i not in updates.contributions]
         for index, answer in self.relay.ask(dict.fromkeys(to, asked), updates.seen).items():
             if index not in updates.contributions and answer.failure is not None:
                 updates.failures[index] = answer.failure
+        updates.failures.update(dict.fromkeys(out, Reason.SUM_REFUSED))
         self.relay.note(updates.failures, updates.contributions)
         self.keys.drop(updates.failures.items())
         if self.relay.config.on_dropout == "Fail" and decided is None and updates.contributions.keys() != wanted:
             gathering.drop(frozenset(updates.contributions))
         return present
+
+    def _left_out(self, present: list[int]) -> frozenset[int]:
+        """Under suspicion of having spoiled a sum, as many as the quorum can do without."""
+        saved, config = self.state.saved, self.relay.config
+        if not self._spared or config.on_dropout == "Fail":
+            return frozenset()
+        names = self.relay.gathering.names(present)
+        return self.relay.indices(left_out(saved.suspects, names, config.quorum, again=saved.voids > 0))
 
     def _complete(self, updates: RoundSum) -> bool:
         if updates.decided is not None:

@@ -7,7 +7,7 @@ RoundVoid      the round brings no model; carries the reason and who stands for 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -30,11 +30,12 @@ _PAUSE_SECONDS: Final = 1.0
 
 
 class RoundVoid(Exception):
-    """The round brings no model; `reasons` says by name whom it is about."""
+    """The round brings no model; `reasons` says by name whom it is about, `spoiled` whose sum was none."""
 
-    def __init__(self, text: str, reasons: Mapping[str, Reason]) -> None:
+    def __init__(self, text: str, reasons: Mapping[str, Reason], spoiled: Sequence[str] = ()) -> None:
         super().__init__(text)
         self.reasons = dict(reasons)
+        self.spoiled = list(spoiled)
 
 
 @dataclass
@@ -88,11 +89,14 @@ class Round:
             tried |= adders.items()
             came = self._ask_votes(here, adders)
             if len(self.votes) >= plan.votes and verifying.done:
+                # Who has no vote, having begun in this round, may apply what the others have voted for.
+                self.refused = {i: r for i, r in self.refused.items() if r is not Reason.SECOND_SUM}
                 return
             self._check_hope("votes for the list", len(self.votes) + len(self.refused))
             if not came:
                 self._check_halves(self.relay.clock.monotonic() - started)
             if not came and not fresh:
+                self._check_voteless(here)
                 self._wait(f"round {self.number}: {len(self.votes)} votes, {verifying.told}", self.votes)
 
     def _ask_votes(self, here: list[int], adders: Mapping[int, Half]) -> bool:
@@ -215,13 +219,10 @@ class Round:
         order = [*self._order[count:], *self._order[:count]]
         return next((i for i in order if i in here and i not in self.refused), None)
 
-    def seal(self, *, anew: bool = False) -> None:
-        """Have the state after this round sealed: who was asked before may have died, or have made another model.
-
-        `anew`: by somebody else than before.
-        """
+    def seal(self) -> None:
+        """Have the state after this round sealed: who was asked before may have died, or have made another model."""
         before, agreed = self.sealed_by, self._agreed()
-        if before in agreed and not anew:
+        if before in agreed:
             return
         self.sealed, self.sealed_by = None, None
         for index in [i for i in self._order if i in agreed and i != before and i in self.keys.ready]:
@@ -246,6 +247,13 @@ class Round:
         why = f"{self.verifying.told}, and too few gates are left that may add up more"
         raise RoundVoid(f"round {self.number} is void: {why}", self._reasons)
 
+    def _check_voteless(self, here: Collection[int]) -> None:
+        """A quorum is here, and of it have no vote in this round those that began in it: they have one in the next."""
+        done = self.votes.keys() | self.refused.keys()
+        if Reason.SECOND_SUM in self.refused.values() and len(here) >= self.relay.plan.quorum and done.issuperset(here):
+            why = f"{len(self.votes)} votes, {self.verifying.told}, and who is here besides has no vote in it"
+            raise RoundVoid(f"round {self.number} is void: {why}", self._reasons)
+
     def _check_hope(self, what: str, answered: int) -> None:
         """When too many refuse for good, no waiting helps."""
         plan, total = self.relay.plan, len(self.relay.roster)
@@ -255,8 +263,9 @@ class Round:
         told = ", ".join(f"{name} {reason}" for name, reason in list(reasons.items())[:5])
         if len(self.votes) >= plan.votes and set(reasons.values()) == {Reason.SUM_REFUSED}:
             # The list was fine and so is the sum: nobody can say which of the updates was made up.
-            named = ", ".join(one.participant for one in self.contributions[:5])
-            told = f"{told}; one of the updates of {named} is ill-made"
+            names = [one.participant for one in self.contributions]
+            text = f"round {self.number} is void, its sum is none: {told}"
+            raise RoundVoid(f"{text}; one of the updates of {', '.join(names[:5])} is ill-made", reasons, names)
         raise RoundVoid(f"round {self.number} is void, {answered} answers bring too few {what}: {told}", reasons)
 
     @property

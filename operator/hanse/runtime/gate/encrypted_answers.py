@@ -36,6 +36,7 @@ class Answers:
             messages.CONFIRMED: self._confirmed,
             messages.VERIFY: self._verify,
             messages.APPLY: self._apply,
+            messages.SEAL: self._seal,
             messages.RESTORE: self._restore,
             messages.RELEASE: self._release,
             messages.MODEL: self._model,
@@ -57,7 +58,12 @@ class Answers:
         key = self._key
         return text_record(
             messages.HelloReply(
-                prekey=key.prekey, fingerprint=key.fingerprint, epoch=key.epoch, round=number, model=model
+                prekey=key.prekey,
+                fingerprint=key.fingerprint,
+                epoch=key.epoch,
+                confirmed=key.begun,
+                round=number,
+                model=model,
             )
         )
 
@@ -70,14 +76,15 @@ class Answers:
 
     def _join(self, content: Content) -> Content:
         request, fresh = self.read(messages.JoinRequest, content), not self._key.held
-        confirmation = self._key.join(request.statement, request.envelope)
+        confirmation = self._key.join(request.statement, request.envelope, request.prekeys)
         if fresh:
             self._held.load()  # a gate that kept its models and lost its key
         return text_record(messages.JoinReply(confirmation=confirmation))
 
     def _confirmed(self, content: Content) -> Content:
         request = self.read(messages.ConfirmedRequest, content)
-        return text_record(messages.ConfirmedReply(confirmation=self._key.confirmed(request.confirmations)))
+        confirmation = self._key.confirmed(request.confirmations, request.prekeys)
+        return text_record(messages.ConfirmedReply(confirmation=confirmation))
 
     def _verify(self, content: Content) -> Content:
         request = self.read(messages.VerifyRequest, content)
@@ -93,6 +100,12 @@ class Answers:
         if not request.seal:
             return said
         return said | bytes_record(messages.STATE, messages.SEALED, self._held.sealed(applied))
+
+    def _seal(self, content: Content) -> Content:
+        request = self.read(messages.SealRequest, content)
+        sealed = self._held.sealed_after(request.commit)
+        said = text_record(messages.SealReply(round=request.commit.round))
+        return said | bytes_record(messages.STATE, messages.SEALED, sealed)
 
     def _restore(self, content: Content) -> Content:
         request = self.read(messages.RestoreRequest, content)

@@ -14,10 +14,10 @@ from pydantic import Field, ValidationError
 
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement.ballot import Ballot
-from hanse.runtime.agreement.checks import check_confirmations, check_key, check_key_statement, check_prekeys
+from hanse.runtime.agreement.checks import check_begin, check_key, check_key_statement, check_prekeys
 from hanse.runtime.agreement.roster import Roster, Signer
 from hanse.runtime.agreement.sealing import state_key
-from hanse.runtime.agreement.statements import Confirmation, Envelope, KeyStatement, Prekey, Strict
+from hanse.runtime.agreement.statements import Confirmation, Envelope, KeyStatement, Prekey, Strict, prekeys_digest
 from hanse.runtime.agreement.wrapping import new_prekey, unwrap, wrap
 from hanse.runtime.durable import replace_file, sync_directory
 from hanse.runtime.gate.refused import Refused
@@ -83,11 +83,21 @@ class JobKey:
         """What states are sealed under. Raises Refused(KEY_NOT_HELD)."""
         return state_key(self._held()[0])
 
+    @property
+    def begun(self) -> bool:
+        """Whether a quorum has said to this gate that it holds the key, and how far it is."""
+        return self._about is not None and self._about.confirmed
+
+    def check_begun(self) -> None:
+        """Before any part in a round. Raises Refused(KEY_NOT_HELD)."""
+        self._held()
+        if not self.begun:
+            raise Refused(ReplyCode.KEY_NOT_HELD, "no quorum is known to hold the key")
+
     def cipher(self) -> Cipher:
         """Encrypts and decrypts under the key. Raises Refused(KEY_NOT_HELD) before a quorum is known to hold it."""
-        key, about = self._held()
-        if not about.confirmed:
-            raise Refused(ReplyCode.KEY_NOT_HELD, "no quorum is known to hold the key")
+        key, _ = self._held()
+        self.check_begun()
         if self._cipher is None:
             self._cipher = self._new_cipher(key)
         return self._cipher
@@ -111,33 +121,42 @@ class JobKey:
             for one in recipients
         ]
 
-    def join(self, statement: KeyStatement, envelope: Envelope) -> Confirmation:
-        """Take the key out of an envelope, or say again that it is held. Raises Refused."""
+    def join(self, statement: KeyStatement, envelope: Envelope | None, prekeys: Sequence[Prekey]) -> Confirmation:
+        """Take the key out of an envelope, or say again that it is held: to the gates of `prekeys`. Raises Refused."""
         known = self.fingerprint or self._ballot.fingerprint
         if self._key is None:
+            if envelope is None:
+                raise Refused(ReplyCode.KEY_NOT_HELD, "this gate does not hold the job's key")
             me, prekey = self._signer.participant, self._pair.public
             check_key(statement, envelope, roster=self._roster, me=me, prekey=prekey, known=known)
             self._keep(unwrap(envelope, self._pair, fingerprint), statement)
         else:
             check_key_statement(statement, roster=self._roster, known=known)
-        return self._confirmation()
+        return self._confirmation(prekeys)
 
-    def confirmed(self, confirmations: Sequence[Confirmation]) -> Confirmation:
-        """A quorum, this gate among it, holds the same key. Raises Refused."""
+    def confirmed(self, confirmations: Sequence[Confirmation], prekeys: Sequence[Prekey]) -> Confirmation:
+        """A quorum, this gate among it, holds the same key, and says to this process how far it is. Raises Refused."""
         _, about = self._held()
-        own = self._confirmation()
-        others = [one for one in confirmations if one.participant != own.participant]
-        check_confirmations(
-            [own, *others], roster=self._roster, epoch=about.statement.epoch, fingerprint=about.statement.fingerprint
-        )
+        own = self._confirmation(prekeys)
         if not about.confirmed:
+            after = check_begin(
+                [own, *(one for one in confirmations if one.participant != own.participant)],
+                prekeys,
+                roster=self._roster,
+                prekey=self._pair.public,
+                epoch=about.statement.epoch,
+                fingerprint=about.statement.fingerprint,
+            )
+            self._ballot.begin(after)
             self._note(about.model_copy(update={"confirmed": True}))
         return own
 
-    def _confirmation(self) -> Confirmation:
+    def _confirmation(self, prekeys: Sequence[Prekey]) -> Confirmation:
         _, about = self._held()
-        self._ballot.confirm(about.statement.epoch, about.statement.fingerprint)
-        return self._signer.confirmation(about.statement.epoch, about.statement.fingerprint)
+        epoch, fingerprint = about.statement.epoch, about.statement.fingerprint
+        self._ballot.confirm(epoch, fingerprint)
+        shown, newest = prekeys_digest(prekeys), self._ballot.newest
+        return self._signer.confirmation(epoch, fingerprint, prekeys=shown, newest=newest)
 
     def _held(self) -> tuple[bytes, _About]:
         if self._key is None or self._about is None:

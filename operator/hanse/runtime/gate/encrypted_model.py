@@ -139,14 +139,28 @@ class HeldModel:
 
     def sealed(self, applied: Applied) -> bytes:
         """The state that `applied` speaks of, as it lies on disk. Raises Refused(STATE_MISSING)."""
-        name = _COMMITTED if applied == self._applied else _CANDIDATE
-        try:
-            about, sealed = _split((self._directory / name).read_bytes())
-        except (OSError, ValueError) as error:
-            raise Refused(ReplyCode.STATE_MISSING, "the sealed state cannot be read") from error
+        about, sealed = self._on_disk(_COMMITTED if applied == self._applied else _CANDIDATE)
         if about.applied != applied:
             raise Refused(ReplyCode.STATE_MISSING, "the sealed state is of another round")
         return sealed
+
+    def sealed_after(self, commit: Commit) -> bytes:
+        """The state that enough gates agree on, which this one commits. Raises Refused(STATE_MISSING), and as `absorb`.
+
+        Also from a gate that was itself restored.
+        """
+        self.absorb(commit)
+        one = commit.applied[0]
+        about, sealed = self._on_disk(_COMMITTED)
+        if (about.round, about.model, about.state) != (commit.round, one.model, one.state):
+            raise Refused(ReplyCode.STATE_MISSING, f"the state after round {commit.round} is not here")
+        return sealed
+
+    def _on_disk(self, name: str) -> tuple[_About, bytes]:
+        try:
+            return _split((self._directory / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise Refused(ReplyCode.STATE_MISSING, "the sealed state cannot be read") from error
 
     def _advance(self) -> None:
         assert self._next is not None

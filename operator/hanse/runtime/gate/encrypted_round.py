@@ -66,6 +66,7 @@ class Rounds:
         `asked` is the digest of what the app was told beside the model.
         """
         model = self.held.model
+        self.ballot.ask(number)
         update = arrays if self.unit == "Record" else arrays - model.vector()
         stored = self.updates.release(
             number,
@@ -104,6 +105,7 @@ class Rounds:
         Raises Refused and HeError.
         """
         self.check(request.round)
+        self.key.check_begun()
         digest = self._list(request.round, request.contributions)
         if self.updates.lost(request.round):
             # Another gate of this participant was in this round and may have voted; nobody knows for what.

@@ -1,7 +1,7 @@
 """What a hostile server tries: each function returns what it takes for bank-a's update. See test_hostile_server."""
 
 from hanse.pki.identity import new_identity
-from hanse.runtime.agreement import Signer, digest_of, messages, new_prekey, unwrap, wrap
+from hanse.runtime.agreement import Signer, digest_of, messages, new_prekey, prekeys_digest, unwrap, wrap
 from hanse.runtime.he import engine_of, fingerprint
 from tests.contract.privacy.hostile import LAYOUT, SECRET, A, B, C, Hostile, Vector, forged, own_update
 from tests.unit.runtime.gate.encrypted_fleet import MODEL
@@ -144,10 +144,10 @@ def a_colluders_key(server: Hostile) -> Vector:
 def with_key_of(server: Hostile, maker: Signer) -> Vector:
     key = engine_of("BFV").keygen()
     statement = maker.key(1, fingerprint(key))
-    for name in (A, B, C):
-        prekey = server.hello(name).prekey
+    server.prekeys = [server.hello(name).prekey for name in (A, B, C)]
+    for name, prekey in zip((A, B, C), server.prekeys, strict=True):
         envelope = wrap(key, prekey, epoch=1, fingerprint=fingerprint(key), signer=maker)
-        joining = messages.JoinRequest(statement=statement, envelope=envelope)
+        joining = messages.JoinRequest(statement=statement, envelope=envelope, prekeys=server.prekeys)
         said = server.ask(name, messages.JOIN, joining).message(messages.JoinReply)
         server.confirmations[name] = said.confirmation
     server.confirm([A, B, C])
@@ -161,10 +161,11 @@ def another_envelope(server: Hostile) -> Vector:
     statement = server.wrap(A, [A]).statement
     prekey = server.hello(B).prekey
     envelope = wrap(key, prekey, epoch=1, fingerprint=statement.fingerprint, signer=server.fleet.signer(C))
-    joining = messages.JoinRequest(statement=statement, envelope=envelope)
+    joining = messages.JoinRequest(statement=statement, envelope=envelope, prekeys=[prekey])
     confirmed = [server.ask(B, messages.JOIN, joining).message(messages.JoinReply).confirmation]
-    confirmed.append(server.fleet.signer(C).confirmation(1, statement.fingerprint))
-    server.ask(B, messages.CONFIRMED, messages.ConfirmedRequest(confirmations=confirmed))
+    told = prekeys_digest([prekey])
+    confirmed.append(server.fleet.signer(C).confirmation(1, statement.fingerprint, prekeys=told, newest=0))
+    server.ask(B, messages.CONFIRMED, messages.ConfirmedRequest(confirmations=confirmed, prekeys=[prekey]))
     server.train(B, 1)
     return server.read(key, B) - own_update(B) + SECRET
 

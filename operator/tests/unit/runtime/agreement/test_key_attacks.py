@@ -1,12 +1,14 @@
 """The key on its way: a server that wants gates to take its own key, or to be given theirs; with controls."""
 
 import base64
+from collections.abc import Sequence
 from types import ModuleType
 
 import pytest
 
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import (
+    Confirmation,
     Envelope,
     KeyStatement,
     Prekey,
@@ -16,6 +18,7 @@ from hanse.runtime.agreement import (
     checks,
     digest_of,
     new_prekey,
+    prekeys_digest,
     roster,
     unwrap,
     wrap,
@@ -213,16 +216,23 @@ def test_more_prekeys_than_participants_are_not_even_verified() -> None:
         checks.check_prekeys([Joining().prekey.model_copy(update={"participant": "nobody"})] * 4, JOB.roster)
 
 
+def confirmation(
+    signer: Signer, key: bytes = KEY, *, epoch: int = 1, prekeys: Sequence[Prekey] = (), newest: int = 0
+) -> Confirmation:
+    """The word of who holds the key, to the gates of `prekeys`."""
+    return signer.confirmation(epoch, fingerprint(key), prekeys=prekeys_digest(prekeys), newest=newest)
+
+
 def test_a_quorum_must_confirm_one_key() -> None:
     about = {"roster": JOB.roster, "epoch": 1, "fingerprint": fingerprint(KEY)}
-    mine, other = [one.confirmation(1, fingerprint(KEY)) for one in (A, B)], C.confirmation(1, fingerprint(EVIL))
+    mine, other = [confirmation(one) for one in (A, B)], confirmation(C, EVIL)
 
     checks.check_confirmations(mine, **about)  # type: ignore[arg-type]
     for bad, code, words in (
         (mine[:1], CODE.TOO_FEW_CONTRIBUTIONS, "1 participants hold the key, 2 must"),
         ([*mine, other], CODE.KEY_REFUSED, "city-c has confirmed another key"),
         (mine[:1] * 2, CODE.SUM_REFUSED, "city-a stands twice"),
-        ([mine[0], B.confirmation(2, fingerprint(KEY))], CODE.KEY_REFUSED, "city-b has confirmed another key"),
+        ([mine[0], confirmation(B, epoch=2)], CODE.KEY_REFUSED, "city-b has confirmed another key"),
         (
             [mine[0], mine[0].model_copy(update={"participant": "city-b"})],
             CODE.SIGNATURE_INVALID,
@@ -237,3 +247,36 @@ def test_a_quorum_must_confirm_one_key() -> None:
 def test_key_material_has_a_bound() -> None:
     with pytest.raises(ValueError, match="key material of"):
         wrap(bytes(MOST_KEY_BYTES + 1), Joining().prekey, epoch=1, fingerprint=fingerprint(KEY), signer=A)
+
+
+# -- whoever begins is told how far the others are
+
+
+def begin(said: Sequence[Confirmation], prekeys: Sequence[Prekey], mine: Prekey, judge: ModuleType = checks) -> int:
+    about = {"roster": JOB.roster, "prekey": mine.public, "epoch": 1, "fingerprint": fingerprint(KEY)}
+    after: int = judge.check_begin(said, prekeys, **about)
+    return after
+
+
+def test_who_begins_learns_the_newest_round_of_a_quorum() -> None:
+    mine = B.prekey(new_prekey().public)
+    others = [C.prekey(new_prekey().public)]
+    asked = [mine, *others]
+
+    said = [confirmation(B, prekeys=asked), confirmation(A, prekeys=asked[::-1], newest=3)]
+    assert begin(said, asked, mine) == 3
+    assert begin([said[0], confirmation(A, prekeys=asked, newest=900_000)], asked, mine) == JOB.plan.rounds
+
+
+def test_what_was_said_before_its_time_does_not_count() -> None:
+    """The server keeps what all said before round 1, and shows it to a gate whose pod was replaced in round 3."""
+    mine, before = B.prekey(new_prekey().public), [B.prekey(new_prekey().public)]
+    old = [confirmation(one, prekeys=before) for one in (A, C)]
+
+    with pytest.raises(Refused, match="1 participants hold the key, 2 must"):
+        begin([confirmation(B, prekeys=[mine]), *old], [mine], mine)
+    with pytest.raises(Refused, match="has not said so to this gate") as refused:
+        begin([confirmation(B, prekeys=before), *old], before, mine)
+    assert refused.value.code == CODE.KEY_REFUSED
+    control = without(checks, "has not said so to this gate")
+    assert begin([confirmation(B, prekeys=before), *old], before, mine, control) == 0

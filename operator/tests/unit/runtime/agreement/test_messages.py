@@ -27,20 +27,23 @@ def every_message(job: World) -> list[Message]:
     digests = {"list_digest": DIGEST, "sum_digest": DIGEST, "model": DIGEST, "state": DIGEST}
     contributions = [job.contribution(one.participant, round=number, epoch=MOST_EPOCH)[0] for one in signers]
     commit = Commit(round=number, applied=[one.applied(round=number, base=number, **digests) for one in signers])
-    confirmations = [one.confirmation(MOST_EPOCH, DIGEST) for one in signers]
+    confirmations = [one.confirmation(MOST_EPOCH, DIGEST, prekeys=DIGEST, newest=number) for one in signers]
     release: ModelRelease = "Participants"
     key = maker.key(MOST_EPOCH, DIGEST)
     vote = maker.vote(number, DIGEST)
     recomputed = maker.recomputed(number, DIGEST, "Bodies", DIGEST)
     return [
         messages.HelloRequest(),
-        messages.HelloReply(prekey=prekeys[0], fingerprint="", epoch=0, round=0, model=DIGEST),
-        messages.HelloReply(prekey=prekeys[0], fingerprint=DIGEST, epoch=MOST_EPOCH, round=number, model=DIGEST),
+        messages.HelloReply(prekey=prekeys[0], fingerprint="", epoch=0, confirmed=False, round=0, model=DIGEST),
+        messages.HelloReply(
+            prekey=prekeys[0], fingerprint=DIGEST, epoch=MOST_EPOCH, confirmed=True, round=number, model=DIGEST
+        ),
         messages.WrapRequest(recipients=prekeys),
         messages.WrapReply(statement=key, envelopes=envelopes),
-        messages.JoinRequest(statement=key, envelope=envelopes[0]),
+        messages.JoinRequest(statement=key, envelope=envelopes[0], prekeys=prekeys),
+        messages.JoinRequest(statement=key, prekeys=prekeys),
         messages.JoinReply(confirmation=confirmations[0]),
-        messages.ConfirmedRequest(confirmations=confirmations),
+        messages.ConfirmedRequest(confirmations=confirmations, prekeys=prekeys),
         messages.ConfirmedReply(confirmation=confirmations[0]),
         messages.TrainRequest(commit=commit, attempt=1),
         messages.TrainRequest(attempt=2),
@@ -56,6 +59,8 @@ def every_message(job: World) -> list[Message]:
             seal=True,
         ),
         messages.ApplyReply(applied=commit.applied[0]),
+        messages.SealRequest(commit=commit),
+        messages.SealReply(round=number),
         messages.RestoreRequest(commit=commit),
         messages.RestoreReply(round=number),
         messages.EvaluateRequest(commit=commit),

@@ -26,7 +26,7 @@ MADE: dict[str, Callable[[], Statement]] = {
     "envelope": lambda: wrap(
         KEY, JOB.signers["city-b"].prekey(new_prekey().public), epoch=1, fingerprint=fingerprint(KEY), signer=A
     ),
-    "confirmation": lambda: A.confirmation(1, DIGEST),
+    "confirmation": lambda: A.confirmation(1, DIGEST, prekeys=DIGEST, newest=3),
     "contribution": lambda: JOB.contribution("city-a")[0],
     "vote": lambda: A.vote(1, DIGEST),
     "recomputed": lambda: A.recomputed(1, DIGEST, "Seeds", DIGEST),

@@ -234,8 +234,8 @@ def test_a_sealed_state_that_is_damaged_is_sealed_again(make: Make, how: Callabl
     s.restart()
     s.replace(2)
     s.run()
-    # It cannot be restored before the next round has been sealed.
-    assert s.contributed == [3, 3, 2, 3]
+    assert s.contributed == [3, 3, 3, 3]
+    assert [number for number, _ in s.fleet.rounds(messages.SEAL)] == [2]
     assert len(set(s.stands())) == 1
 
 
@@ -263,7 +263,8 @@ def test_a_gate_that_lies_about_what_it_sealed_is_not_asked_again(make: Make) ->
     lied: list[int] = []
 
     def after(question: Question, index: int, answer: Answer) -> Answer:
-        if question.kind == messages.APPLY and question.number == 1 and messages.SEALED in (answer.arrays or {}):
+        sealing = question.kind in (messages.APPLY, messages.SEAL)
+        if sealing and question.number == 1 and messages.SEALED in (answer.arrays or {}):
             lied.append(index)
             if len(lied) == 1:
                 assert answer.arrays is not None

@@ -15,6 +15,7 @@ from hanse.runtime.agreement.statements import (
     Confirmation,
     Contribution,
     KeyStatement,
+    Prekey,
     Recomputed,
     Vote,
     digest_of,
@@ -34,6 +35,7 @@ class Server:
         self.sealed: tuple[m.Commit, bytes] | None = None
         self.statement: KeyStatement | None = None
         self.confirmations: dict[str, Confirmation] = {}
+        self.prekeys: list[Prekey] = []
         self.ciphertexts: dict[str, bytes] = {}
         self.contributions: list[Contribution] = []
 
@@ -49,21 +51,29 @@ class Server:
 
     def wrap(self, holder: str, recipients: Sequence[str]) -> m.WrapReply:
         """The key of one gate for others."""
-        prekeys = [self.hello(name).prekey for name in recipients]
-        return self.ask(holder, m.WRAP, m.WrapRequest(recipients=prekeys)).message(m.WrapReply)
+        self.prekeys = [self.hello(name).prekey for name in recipients]
+        return self.ask(holder, m.WRAP, m.WrapRequest(recipients=self.prekeys)).message(m.WrapReply)
 
     def join(self, holder: str, recipients: Sequence[str]) -> None:
-        """The key from one gate to others."""
+        """The key from one gate to others; all that have it say so to them."""
         wrapped = self.wrap(holder, recipients)
         self.statement = wrapped.statement
         for envelope in wrapped.envelopes:
-            joining = m.JoinRequest(statement=wrapped.statement, envelope=envelope)
+            joining = m.JoinRequest(statement=wrapped.statement, envelope=envelope, prekeys=self.prekeys)
             reply = self.ask(envelope.recipient, m.JOIN, joining).message(m.JoinReply)
             self.confirmations[envelope.recipient] = reply.confirmation
+        self.tell([name for name in self.confirmations if name not in recipients])
+
+    def tell(self, holders: Sequence[str]) -> None:
+        """Who has the key says to those that joined last how far it is."""
+        assert self.statement is not None
+        for name in holders:
+            message = m.JoinRequest(statement=self.statement, prekeys=self.prekeys)
+            self.confirmations[name] = self.ask(name, m.JOIN, message).message(m.JoinReply).confirmation
 
     def confirm(self, recipients: Sequence[str]) -> None:
         """Who holds the key."""
-        known = m.ConfirmedRequest(confirmations=list(self.confirmations.values()))
+        known = m.ConfirmedRequest(confirmations=list(self.confirmations.values()), prekeys=self.prekeys)
         for name in recipients:
             self.ask(name, m.CONFIRMED, known)
 

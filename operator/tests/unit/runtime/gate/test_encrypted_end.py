@@ -83,8 +83,9 @@ def test_a_prekey_lives_as_long_as_the_process(make: Make) -> None:
     envelope = server.wrap("bank-a", ["bank-b"])
     server.fleet.gate["bank-b"].kill()
     assert server.hello("bank-b").prekey != before
+    joining = m.JoinRequest(statement=envelope.statement, envelope=envelope.envelopes[0], prekeys=server.prekeys)
     with refused(ReplyCode.KEY_REFUSED):
-        server.ask("bank-b", m.JOIN, m.JoinRequest(statement=envelope.statement, envelope=envelope.envelopes[0]))
+        server.ask("bank-b", m.JOIN, joining)
 
 
 def test_only_the_maker_makes_a_key_and_only_one(make: Make) -> None:
@@ -123,7 +124,7 @@ def test_nothing_is_encrypted_before_a_quorum_is_known_to_hold_the_key(make: Mak
         server.train("bank-a", 1)
     some = list(server.confirmations.values())[:1]
     with refused(ReplyCode.TOO_FEW_CONTRIBUTIONS):
-        server.ask("bank-a", m.CONFIRMED, m.ConfirmedRequest(confirmations=some))
+        server.ask("bank-a", m.CONFIRMED, m.ConfirmedRequest(confirmations=some, prekeys=server.prekeys))
     server.confirm(NAMES)
     server.train("bank-a", 1)
     fleet.gate["bank-a"].kill()
