@@ -179,8 +179,7 @@ class EncryptedFilter:
             return Ready(self._contributed(*again))
         if (statistics := asked.content.get("statistics")) is not None and statistics.kind is RecordKind.CONFIG:
             parts.leaving.note(statistics.values)
-        if parts.account is None:
-            parts.told.train(self._told(asked))
+        parts.told.as_before(self._told(asked))
         parts.questions.ask(ReleaseKind.TRAIN, number)
         self._open = (asked.kind, ReleaseKind.TRAIN, number, told)
         return self._with_model(asked)
@@ -189,8 +188,10 @@ class EncryptedFilter:
         parts, request = self._parts, self._parts.answers.read(messages.EvaluateRequest, asked.content)
         parts.held.absorb(request.commit)
         digest = parts.held.model.digests.model
-        if parts.account is None:  # with differential privacy each release is paid for, and there is one for a round
+        if parts.account is None:
             parts.told.evaluate(digest, self._told(asked))
+        else:  # one release for a round, and it is paid for
+            parts.told.as_before(self._told(asked))
         return self._ask(asked.kind, ReleaseKind.EVALUATE, asked.round, digest, self._with_model(asked))
 
     def _ask(self, name: str, kind: ReleaseKind, number: int, digest: str, forward: Forward) -> Forward | Ready:

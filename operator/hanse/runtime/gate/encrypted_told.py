@@ -1,8 +1,8 @@
-"""What the server may tell the apps of an encrypted job without differential privacy. Used by `encrypted`.
+"""What the server may tell the apps of an encrypted job. Used by `encrypted`.
 
 Mean and scale of the features come from the server. Chosen well they put every record at one point, and what an
 evaluation says is then the secret model there: some hundred such questions read the model out. So there is one set of
-them for the job, by which the model is trained too, and one question about each model.
+them for the job, by which the model is trained too, and one question about each model where no noise protects it.
 """
 
 from pathlib import Path
@@ -38,8 +38,8 @@ class Told:
         self._path = directory / _FILE
         self._record = self._read()
 
-    def train(self, told: Content) -> None:
-        """Before a training. Raises Refused(SUM_REFUSED): something else than before."""
+    def as_before(self, told: Content) -> None:
+        """What holds for the whole job. Raises Refused(SUM_REFUSED): something else than before."""
         self._write(self._common(told))
 
     def evaluate(self, model: str, told: Content) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from hanse.api.privacy import EvaluationPlan
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import messages as m
 from hanse.runtime.agreement.statements import Contribution
@@ -85,6 +86,16 @@ def evaluate(server: Server, statistics: dict[str, Any], **more: Any) -> None:
     content["config"] = ConfigRecord({"server-round": 1, **more})
     content["statistics"] = ConfigRecord(statistics)
     server.fleet.gate[A].ask(m.EVALUATE, content)
+
+
+def test_a_paid_evaluation_is_by_the_statistics_of_the_training(tmp_path: Path) -> None:
+    every_round = EvaluationPlan(noise_multiplier="5", bins=8, every_rounds=1)
+    server = Server(Fleet(tmp_path, privacy=SILO.model_copy(update={"evaluation": every_round})))
+    server.keys()
+    listed = [train(server, name, PLAIN) for name in NAMES]
+    server.commit = server.finish(1, server.agree(1, listed, NAMES, NAMES), server.add(listed), NAMES)
+    with refused(ReplyCode.SUM_REFUSED):
+        evaluate(server, BLOTTED)
 
 
 @pytest.mark.parametrize("killed", [False, True])
