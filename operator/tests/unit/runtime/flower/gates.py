@@ -167,6 +167,19 @@ class Scene:
         """The gate's pod is replaced: nothing of what it had written is left."""
         self.fleet.gates[index].replace()
 
+    def replace_at(self, kind: str, number: int, *gates: int) -> None:
+        """The pods of `gates` are replaced when the first of them is asked this for the first time."""
+        done: list[int] = []
+
+        def before(question: Question, index: int) -> Answer | None:
+            if (question.kind, question.number) == (kind, number) and index == gates[0] and not done:
+                for gate in gates:
+                    done.append(gate)
+                    self.replace(gate)
+            return None
+
+        self.fleet.before = before
+
 
 class _PlainCipher(Cipher):
     """Points as they are, in this process."""

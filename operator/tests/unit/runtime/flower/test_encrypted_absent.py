@@ -77,15 +77,7 @@ def test_a_gate_that_is_killed_goes_on_from_its_own_files(make: Make) -> None:
 @pytest.mark.parametrize("who", [0, 2])
 def test_a_gate_whose_pod_is_replaced_gets_key_and_state_from_the_others(make: Make, who: int) -> None:
     s = make(rounds=4, quorum=2)
-    replaced: list[int] = []
-
-    def before(question: Question, index: int) -> Answer | None:
-        if question.kind == messages.TRAIN and question.number == 3 and index == who and not replaced:
-            replaced.append(who)
-            s.replace(who)
-        return None
-
-    s.fleet.before = before
+    s.replace_at(messages.TRAIN, 3, who)
     s.run()
     assert s.contributed == [3, 3, 2, 3]
     assert s.last.rounds[1].reasons == {f"p{who}": "StateMissing"}
@@ -95,15 +87,7 @@ def test_a_gate_whose_pod_is_replaced_gets_key_and_state_from_the_others(make: M
 
 def test_with_all_needed_a_replaced_gate_is_restored_within_the_round(make: Make) -> None:
     s = make(rounds=3)
-    replaced: list[int] = []
-
-    def before(question: Question, index: int) -> Answer | None:
-        if question.kind == messages.TRAIN and question.number == 2 and index == 1 and not replaced:
-            replaced.append(1)
-            s.replace(1)
-        return None
-
-    s.fleet.before = before
+    s.replace_at(messages.TRAIN, 2, 1)
     s.run()
     assert s.contributed == [3, 3, 3]
 
@@ -129,15 +113,7 @@ def test_a_gate_that_lost_its_models_and_kept_the_key_is_restored(make: Make) ->
 def test_a_gate_that_needs_the_state_gets_it_sealed_anew(make: Make) -> None:
     """Sealed every five rounds only: without it the third gate could never take part again."""
     s = make(rounds=4, checkpoint_every_rounds=5)
-    replaced: list[int] = []
-
-    def before(question: Question, index: int) -> Answer | None:
-        if question.kind == messages.TRAIN and question.number == 3 and index == 2 and not replaced:
-            replaced.append(2)
-            s.replace(2)
-        return None
-
-    s.fleet.before = before
+    s.replace_at(messages.TRAIN, 3, 2)
     s.run()
     assert s.contributed == [3, 3, 3, 3]
     assert len(s.fleet.rounds(messages.RESTORE)) == 1

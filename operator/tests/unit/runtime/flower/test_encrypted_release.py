@@ -84,15 +84,7 @@ def test_who_has_contributed_nothing_is_not_asked(make: Make) -> None:
 
 def test_a_contributor_that_is_replaced_gets_the_model_before_it_releases_it(make: Make) -> None:
     s = make(rounds=2)
-    replaced: list[int] = []
-
-    def before(question: Question, index: int) -> Answer | None:
-        if question.kind == messages.RELEASE and index == 2 and not replaced:
-            replaced.append(index)
-            s.replace(2)
-        return None
-
-    s.fleet.before = before
+    s.replace_at(messages.RELEASE, 2, 2)
     assert s.run() == Reason.COMPLETED
     assert len(s.fleet.rounds(messages.RESTORE)) == 1
 

@@ -7,29 +7,15 @@ from hanse.api.exitcodes import ExitCode
 from hanse.runtime.agreement import messages
 from hanse.runtime.flower.rounds_fleet import Answer, Question, RunFailedError
 from tests.unit.runtime.flower.conftest import Make
-from tests.unit.runtime.flower.gates import Killed, Scene
+from tests.unit.runtime.flower.gates import Killed
 
 pytestmark = pytest.mark.protocol
-
-
-def replace_at(s: Scene, kind: str, number: int, *gates: int) -> None:
-    """The pods of `gates` are replaced when the first of them is asked this."""
-    done: list[int] = []
-
-    def before(question: Question, index: int) -> Answer | None:
-        if (question.kind, question.number) == (kind, number) and index == gates[0] and not done:
-            for gate in gates:
-                done.append(gate)
-                s.replace(gate)
-        return None
-
-    s.fleet.before = before
 
 
 @pytest.mark.parametrize("kind", [messages.TRAIN, messages.VERIFY, messages.APPLY, messages.EVALUATE])
 def test_with_all_needed_one_replaced_gate_costs_no_round(make: Make, kind: str) -> None:
     s = make(rounds=3, quorum=3)
-    replace_at(s, kind, 2, 1)
+    s.replace_at(kind, 2, 1)
     assert s.run() == Reason.COMPLETED
     assert s.contributed == [3, 3, 3]
     assert len(set(s.stands())) == 1
@@ -37,7 +23,7 @@ def test_with_all_needed_one_replaced_gate_costs_no_round(make: Make, kind: str)
 
 def test_two_of_three_replaced_in_a_round_cost_that_round(make: Make) -> None:
     s = make(rounds=3, quorum=3)
-    replace_at(s, messages.VERIFY, 2, 0, 1)
+    s.replace_at(messages.VERIFY, 2, 0, 1)
     assert s.run() == Reason.COMPLETED
     assert s.contributed == [3, 0, 3]
     assert s.last.rounds[1].reasons == {"p0": "SecondSum", "p1": "SecondSum"}
@@ -47,7 +33,7 @@ def test_two_of_three_replaced_in_a_round_cost_that_round(make: Make) -> None:
 def test_a_quorum_that_lacks_one_vote_goes_on_with_the_next_round(make: Make) -> None:
     """p2 is away for good: nobody waits for its vote in the place of the one that p1's gate has not."""
     s = make(rounds=3, quorum=2, model_release="Never")
-    replace_at(s, messages.VERIFY, 2, 1)
+    s.replace_at(messages.VERIFY, 2, 1)
     before = s.fleet.before
 
     def and_away(question: Question, index: int) -> Answer | None:
@@ -63,7 +49,7 @@ def test_a_quorum_that_lacks_one_vote_goes_on_with_the_next_round(make: Make) ->
 
 def test_a_key_that_every_gate_has_lost_is_said_at_once(make: Make) -> None:
     s = make(rounds=3)
-    replace_at(s, messages.TRAIN, 2, 0, 1, 2)
+    s.replace_at(messages.TRAIN, 2, 0, 1, 2)
     with pytest.raises(RunFailedError) as caught:
         s.run()
     assert caught.value.code == ExitCode.KEY_LOST
@@ -75,7 +61,7 @@ def test_a_key_that_every_gate_has_lost_is_said_at_once(make: Make) -> None:
 
 def test_a_gate_that_does_not_answer_may_still_hold_the_key(make: Make) -> None:
     s = make(rounds=3, quorum=2)
-    replace_at(s, messages.TRAIN, 2, 0, 1)
+    s.replace_at(messages.TRAIN, 2, 0, 1)
     before = s.fleet.before
     silent: list[int] = []
 
@@ -131,7 +117,7 @@ def test_a_new_server_has_a_state_sealed_that_no_round_has_sealed(make: Make) ->
 
 def test_who_cannot_seal_is_followed_by_the_next(make: Make) -> None:
     s = make(rounds=3, checkpoint_every_rounds=5)
-    replace_at(s, messages.TRAIN, 2, 2)
+    s.replace_at(messages.TRAIN, 2, 2)
     before = s.fleet.before
     s.fleet.before = lambda q, i: (
         Answer(failure=Reason.GATE_FAILED) if (q.kind, i) == (messages.SEAL, 0) else before(q, i)

@@ -271,15 +271,8 @@ def test_a_gate_that_lies_about_what_it_sealed_is_not_asked_again(make: Make) ->
                 return replace(answer, arrays={messages.SEALED: answer.arrays[messages.SEALED][::-1].copy()})
         return answer
 
-    replaced: list[int] = []
-
-    def before(question: Question, index: int) -> Answer | None:
-        if question.kind == messages.TRAIN and question.number == 2 and index == 2 and not replaced:
-            replaced.append(index)
-            s.replace(2)
-        return None
-
-    s.fleet.before, s.fleet.after = before, after
+    s.replace_at(messages.TRAIN, 2, 2)
+    s.fleet.after = after
     s.run()
     assert s.contributed == [3, 3, 3]
     assert len(lied) == 2
