@@ -1,6 +1,6 @@
 """The data and the model of examples/credit-private for measurements in one process; used by `privacy`.
 
-Without torch: the app's encoding and split, its logistic regression in numpy (`logistic`).
+Without torch: the app's encoding and split, its models in numpy (`network`).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from e2e.benchmarks.logistic import Floats, gradient_sum, scores
+from e2e.benchmarks.network import Floats, Network
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participant import ParticipantSpec
 from hanse.api.privacy import DifferentialPrivacy, Mechanism
@@ -38,6 +38,7 @@ class Tuning:
     tau: str = "0.02"
     clip: str = "1"
     pieces: str = "6"
+    hidden: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ class Bank:
 
 @dataclass(frozen=True)
 class Case:
-    """The example's manifests and data."""
+    """The example's manifests and data, and the model: the example's logistic regression, or what `Tuning` says."""
 
     spec: FederatedJobSpec
+    network: Network
     banks: list[Bank]
     held_out: tuple[Floats, Floats]
 
@@ -78,12 +80,12 @@ class Case:
     def auc(self, arrays: Arrays) -> float:
         """On the 6,000 customers that no bank has."""
         inputs, labels = self.held_out
-        found = auc(labels, scores(flat(arrays), inputs))
+        found = auc(labels, self.network.scores(self.network.flat(arrays), inputs))
         assert found is not None
         return found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def load(tuning: Tuning | None = None) -> Case:
     """Read examples/credit-private; `tuning` changes its settings."""
     documents = [d for f in ("job", "participants") for d in yaml.safe_load_all((EXAMPLE / f"{f}.yaml").read_text())]
@@ -91,6 +93,8 @@ def load(tuning: Tuning | None = None) -> Case:
     if tuning is not None:
         asked["rounds"] = tuning.rounds
         asked["app"]["config"]["pieces"] = tuning.pieces
+        if tuning.hidden:
+            asked["app"]["config"] |= {"model": "mlp", "hidden-units": ",".join(map(str, tuning.hidden))}
         asked["aggregation"] |= {"serverLearningRate": tuning.rate, "tau": tuning.tau}
         private = asked["privacy"]["differentialPrivacy"]
         private["clip"] = tuning.clip
@@ -110,36 +114,16 @@ def load(tuning: Tuning | None = None) -> Case:
         kept = evaluation_mask(table.ids, EVALUATION_FRACTION)
         banks.append(Bank(name, dataset.records or 0, *_prepared(table, encoding), kept))
         held_out = _prepared(read_table(DATA / "held-out.csv.gz", schema), encoding)
-    return Case(spec, banks, held_out)
+    network = Network(held_out[0].shape[1], tuning.hidden if tuning else ())
+    return Case(spec, network, banks, held_out)
 
 
 def _prepared(table: Table, encoding: Encoding) -> tuple[Floats, Floats]:
     return encoding.apply(table.values, None).astype(np.float64), table.labels.astype(np.float64)
 
 
-def descend(model: Floats, inputs: Floats, labels: Floats, rate: float) -> Floats:
+def descend(network: Network, model: Floats, inputs: Floats, labels: Floats, rate: float) -> Floats:
     """A few steps of gradient descent on one bank's records."""
     for _ in range(SILO_STEPS):
-        model = model - rate * gradient_sum(model, inputs, labels, None) / len(labels)
+        model = model - rate * network.gradient_sum(model, inputs, labels, None) / len(labels)
     return model
-
-
-def first_model(columns: int, seed: int) -> Floats:
-    """The law of torch's linear layer: uniform within 1 / sqrt(columns)."""
-    bound = columns**-0.5
-    return np.random.default_rng(seed).uniform(-bound, bound, columns + 1).astype(np.float32).astype(np.float64)
-
-
-def arrays_of(model: Floats) -> Arrays:
-    """The model as the app sends it."""
-    return {name: array.astype(np.float32) for name, array in named(model).items()}
-
-
-def named(vector: Floats) -> Arrays:
-    """By the app's names."""
-    return {"layer0.weight": vector[None, :-1], "layer0.bias": vector[-1:]}
-
-
-def flat(arrays: Arrays) -> Floats:
-    """The inverse of `arrays_of`."""
-    return np.append(arrays["layer0.weight"].ravel(), arrays["layer0.bias"]).astype(np.float64)

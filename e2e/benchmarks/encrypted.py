@@ -11,9 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from e2e.benchmarks.credit import Bank, Case, arrays_of, first_model, flat, named
+from e2e.benchmarks.credit import Bank, Case
 from e2e.benchmarks.local_noise import JOB, Histograms, Outcome, outcome, shown_auc
-from e2e.benchmarks.logistic import Floats, gradient_sum
+from e2e.benchmarks.network import Floats
 from hanse.api.encryption import EncryptionPlan
 from hanse.api.encryptionplan import encryption_plan
 from hanse.api.privacy import DifferentialPrivacy, PrivacyPlan, ReleaseKind
@@ -31,14 +31,14 @@ def encrypted(case: Case, banks: list[Bank], seed: int) -> Outcome:
     with EncryptedJob(case, banks, None, seed) as job:
         for number in range(1, case.spec.rounds + 1):
             job.round(number)
-        return Outcome(case.auc(arrays_of(job.model)), float("inf"), float("inf"))
+        return Outcome(case.auc(case.network.arrays(job.model)), float("inf"), float("inf"))
 
 
 def distributed(case: Case, asked: DifferentialPrivacy, banks: list[Bank], seed: int) -> Outcome:
     """A whole job of these banks, all of them its quorum, whose noise comes in shares."""
     rounds = case.spec.rounds
     plans = [resolve(asked, rounds, bank.records, quorum=len(banks)) for bank in banks]
-    gates = [Histograms(bank, plan) for bank, plan in zip(banks, plans, strict=True)]
+    gates = [Histograms(case.network, bank, plan) for bank, plan in zip(banks, plans, strict=True)]
     shown = None
     with EncryptedJob(case, banks, plans, seed) as job:
         for number in range(1, rounds + 1):
@@ -47,7 +47,7 @@ def distributed(case: Case, asked: DifferentialPrivacy, banks: list[Bank], seed:
             job.round(number)
             if plans[0].evaluates(number):
                 shown = shown_auc(gates, number, job.model)
-        return outcome(case.auc(arrays_of(job.model)), gates, shown)
+        return outcome(case.auc(case.network.arrays(job.model)), gates, shown)
 
 
 class EncryptedJob:
@@ -57,13 +57,13 @@ class EncryptedJob:
     """
 
     def __init__(self, case: Case, banks: list[Bank], plans: list[PrivacyPlan] | None, seed: int) -> None:
-        self._banks, self._plans = banks, plans
+        self._network, self._banks, self._plans = case.network, banks, plans
         agreed = _agreed(case, banks, plans)
         self._names = agreed.names
         self._agreement = agreed.agreement(JOB.uid)
         self._members = [(float(member.scale), float(member.mass)) for member in agreed.roster]
         self._rate = learning_rate(case.spec.app.config)
-        first = arrays_of(first_model(banks[0].inputs.shape[1], seed))
+        first = case.network.arrays(case.network.first(seed))
         self._layout = Layout.of(first, [])
         reach = None if agreed.range is None else float(agreed.range)
         aggregation, rounds = case.spec.aggregation, case.spec.rounds
@@ -86,7 +86,7 @@ class EncryptedJob:
     @property
     def model(self) -> Floats:
         """What every bank's gate holds."""
-        return flat(self._models[0].arrays)
+        return self._network.flat(self._models[0].arrays)
 
     def round(self, number: int) -> None:
         """One round of all banks; their models are equal afterwards, by digest."""
@@ -103,16 +103,16 @@ class EncryptedJob:
         assert len({model.digests for model in self._models}) == 1
 
     def _points(self, number: int, index: int) -> NDArray[np.int64]:
-        bank, model = self._banks[index], flat(self._models[index].arrays)
+        bank, model = self._banks[index], self._network.flat(self._models[index].arrays)
         inputs, labels = bank.inputs[~bank.kept], bank.labels[~bank.kept]
         if self._plans is None:
-            update = -self._rate * gradient_sum(model, inputs, labels, None) / len(labels)
+            update: Floats = -self._rate * self._network.gradient_sum(model, inputs, labels, None) / len(labels)
             noise = None
         else:
             # The example's sample rate is 1: everybody is drawn.
-            update = gradient_sum(model, inputs, labels, float(self._plans[index].clip))
+            update = self._network.gradient_sum(model, inputs, labels, float(self._plans[index].clip))
             noise = ReleaseNoise()
-        vector = self._layout.flatten(named(update))
+        vector = self._layout.flatten(self._network.named(update))
         return self._codec(number, index).quantise(vector, index, noise).points
 
     def _codec(self, number: int, index: int) -> SumCodec:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from e2e.benchmarks.credit import Bank, Case, arrays_of, descend, first_model, flat, named
-from e2e.benchmarks.logistic import Floats, gradient_sum, scores
+from e2e.benchmarks.credit import Bank, Case, descend
+from e2e.benchmarks.network import Floats, Network
 from hanse.api.job import FederatedJobSpec
 from hanse.api.participation import JobRef
 from hanse.api.privacy import DifferentialPrivacy, PrivacyPlan, ReleaseKind, Slot
@@ -45,15 +45,16 @@ class Outcome:
 class Histograms:
     """The noised counts of one bank's evaluations, and all releases that it made."""
 
-    def __init__(self, bank: Bank, plan: PrivacyPlan) -> None:
-        self.bank, self.plan, self.releases = bank, plan, list[Slot]()
+    def __init__(self, network: Network, bank: Bank, plan: PrivacyPlan) -> None:
+        self.network, self.bank, self.plan, self.releases = network, bank, plan, list[Slot]()
 
     def evaluate(self, number: int, model: Floats) -> dict[str, "np.ndarray[Any, Any]"]:
         """The noised histograms that leave after round `number`."""
         assert self.plan.evaluation is not None
         self.take(ReleaseKind.EVALUATE, number)
         bank, bins = self.bank, self.plan.evaluation.bins
-        counts = count_scores(bank.labels[bank.kept].astype(np.float32), scores(model, bank.inputs[bank.kept]), bins)
+        scores = self.network.scores(model, bank.inputs[bank.kept]).astype(np.float64)
+        counts = count_scores(bank.labels[bank.kept].astype(np.float32), scores, bins)
         form = evaluation_histograms(bins, self.plan.unit, bank.records)
         noised = form.release(dict(counts), float(self.plan.evaluation.noise_multiplier), ReleaseNoise())
         return form.unpack(noised)
@@ -69,8 +70,8 @@ class Histograms:
 class Gate(Histograms):
     """One bank: its app's update, clipped, noised and encoded by the gate's modules."""
 
-    def __init__(self, bank: Bank, plan: PrivacyPlan, layout: Layout, state: Path) -> None:
-        super().__init__(bank, plan)
+    def __init__(self, network: Network, bank: Bank, plan: PrivacyPlan, layout: Layout, state: Path) -> None:
+        super().__init__(network, bank, plan)
         self._layout = layout
         self._updates = Updates(layout, _hash(bank), plan, None, state / bank.name)
         self._updates.check()
@@ -81,46 +82,46 @@ class Gate(Histograms):
         inputs, labels = bank.inputs[rows], bank.labels[rows]
         if self.plan.unit == "Record":
             # The example's sample rate is 1: everybody is drawn.
-            update = gradient_sum(model, inputs, labels, float(self.plan.clip))
+            update = self.network.gradient_sum(model, inputs, labels, float(self.plan.clip))
         else:
-            update = descend(model, inputs, labels, rate) - model
+            update = descend(self.network, model, inputs, labels, rate) - model
         slot = self.take(ReleaseKind.TRAIN, number)
-        return np.frombuffer(self._updates.encode(self._layout.flatten(named(update)), slot), np.uint8)
+        return np.frombuffer(self._updates.encode(self._layout.flatten(self.network.named(update)), slot), np.uint8)
 
 
 def private(case: Case, asked: DifferentialPrivacy, rounds: int, banks: list[Bank], seed: int) -> Outcome:
     """A whole job of these banks."""
     plans = [resolve(asked, rounds, bank.records) for bank in banks]
     config = _run_config(case.in_the_open, plans, banks, rounds)
-    receiver, strategy = Receiver(config), build_strategy(config.aggregation)
-    arrays = arrays_of(first_model(banks[0].inputs.shape[1], seed))
+    receiver, strategy, network = Receiver(config), build_strategy(config.aggregation), case.network
+    arrays = network.arrays(network.first(seed))
     rate = learning_rate(config.config)
     shown = None
     with tempfile.TemporaryDirectory() as scratch:
         layout = Layout.of(arrays, [])
-        gates = [Gate(bank, plan, layout, Path(scratch)) for bank, plan in zip(banks, plans, strict=True)]
+        gates = [Gate(network, bank, plan, layout, Path(scratch)) for bank, plan in zip(banks, plans, strict=True)]
         for number in range(1, rounds + 1):
-            model, updates = flat(arrays), []
+            model, updates = network.flat(arrays), []
             for gate, told in zip(gates, config.participants, strict=True):
                 received = receiver.update(arrays, told, number, gate.train(number, model, rate))
                 updates.append(Update(told.name, received, gate.bank.records))
             arrays = strategy.aggregate(arrays, updates)
             if plans[0].evaluates(number):
-                shown = shown_auc(gates, number, flat(arrays))
+                shown = shown_auc(gates, number, network.flat(arrays))
     return outcome(case.auc(arrays), gates, shown)
 
 
 def plain(case: Case, banks: list[Bank], seed: int) -> Outcome:
     """The same job without clip and noise."""
     strategy = build_strategy(case.spec.aggregation)
-    rate = learning_rate(case.spec.app.config)
-    arrays = arrays_of(first_model(banks[0].inputs.shape[1], seed))
+    rate, network = learning_rate(case.spec.app.config), case.network
+    arrays = network.arrays(network.first(seed))
     for _ in range(case.spec.rounds):
-        model, updates = flat(arrays), []
+        model, updates = network.flat(arrays), []
         for bank in banks:
             inputs, labels = bank.inputs[~bank.kept], bank.labels[~bank.kept]
-            moved = model - rate * gradient_sum(model, inputs, labels, None) / len(labels)
-            updates.append(Update(bank.name, arrays_of(moved), bank.records))
+            moved = model - rate * network.gradient_sum(model, inputs, labels, None) / len(labels)
+            updates.append(Update(bank.name, network.arrays(moved), bank.records))
         arrays = strategy.aggregate(arrays, updates)
     return Outcome(case.auc(arrays), float("inf"), float("inf"))
 

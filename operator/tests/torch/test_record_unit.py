@@ -235,12 +235,26 @@ def test_the_vision_app_refuses_to_count(context: Where, tmp_path: Path) -> None
         vision.preflight(where)
 
 
-def test_the_benchmark_in_numpy_computes_the_same() -> None:
-    logistic = pytest.importorskip("e2e.benchmarks.logistic", reason="the checkout's e2e is not here")
+@pytest.mark.parametrize("clip", [0.9, 1e9])
+@pytest.mark.parametrize("asked", [{"model": "logistic"}, {"model": "mlp"}, {"model": "mlp", "hidden-units": "6,4"}])
+def test_the_benchmark_in_numpy_computes_the_same(asked: dict[str, str], clip: float) -> None:
+    network = pytest.importorskip("e2e.benchmarks.network", reason="the checkout's e2e is not here")
     torch.manual_seed(5)
     inputs, targets = torch.randn(50, 5).double(), torch.randint(0, 2, (50,)).double()
-    module = tabular.build(5, tabular.TabularSettings(model="logistic"))
+    settings = tabular.TabularSettings.parse(asked)
+    module = tabular.build(5, settings)
+    same = network.Network(5, settings.hidden_units if settings.model == "mlp" else ())
     model = flat({n: p.detach().double() for n, p in module.named_parameters()}).numpy()
-    found = flat(clipped_sum(module, tabular._loss, (inputs, targets), 0.9)).numpy()
-    expected = logistic.gradient_sum(model, inputs.numpy(), targets.numpy(), 0.9)
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert [(n, a.shape) for n, a in same.named(model).items()] == [
+        (n, tuple(p.shape)) for n, p in module.state_dict().items()
+    ]
+    found = flat(clipped_sum(module, tabular._loss, (inputs, targets), clip)).numpy()
+    np.testing.assert_allclose(same.gradient_sum(model, inputs.numpy(), targets.numpy(), clip), found, rtol=1e-9)
+    with torch.no_grad():
+        scores = torch.sigmoid(module(inputs)[:, 0]).numpy()
+    np.testing.assert_allclose(same.scores(model, inputs.numpy()), scores, rtol=1e-10)
+
+
+def test_the_benchmark_has_the_hidden_layer_that_the_app_has_by_default() -> None:
+    network = pytest.importorskip("e2e.benchmarks.network", reason="the checkout's e2e is not here")
+    assert tabular.TabularSettings().hidden_units == network.HIDDEN
