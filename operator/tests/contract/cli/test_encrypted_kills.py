@@ -4,26 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 
+from tests.contract.cli.running import start, until
 from tests.contract.cli.test_encrypted_run import manifests
-from tests.contract.cli.test_local_run import left_behind, start, until
 
 ROUNDS = 5
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="run-") as short:
-        monkeypatch.setenv("TMPDIR", short)
-        yield tmp_path
-    assert left_behind(tmp_path) == []
 
 
 def kill(*words: str) -> None:

@@ -3,8 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.contract.cli.test_local_run import left_behind, run_directory, start
+from tests.contract.cli.running import run_directory, start
 from tests.contract.privacy.workspace import budget
 from tests.unit.cli.samples import job, participant, write
 
@@ -45,14 +43,6 @@ def manifests(path: Path, **spec: Any) -> list[str]:
     data = [f"--data=bank-{letter}/loans={path}/{letter}.csv" for letter in LETTERS]
     places = ["--output", str(path / "out"), "--ledger", str(path / "ledger")]
     return ["run", str(path / "job.yaml"), *data, *places]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="run-") as short:
-        monkeypatch.setenv("TMPDIR", short)
-        yield tmp_path
-    assert left_behind(tmp_path) == []
 
 
 def test_an_encrypted_model_is_the_plain_one(workspace: Path) -> None:

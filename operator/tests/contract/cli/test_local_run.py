@@ -3,10 +3,7 @@
 import hashlib
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 
 from hanse.api.exitcodes import ExitCode
 from hanse.cli.modelfile import read_header
+from tests.contract.cli.running import left_behind, run_directory, start, until
 from tests.unit.cli.samples import IMAGE, job, participant, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,53 +25,6 @@ def manifests(path: Path, **spec: Any) -> list[str]:
         (path / f"{letter}.csv").write_text("id,default,age\n1,0,30\n")
     data = [f"--data=bank-{letter}/loans={path}/{letter}.csv" for letter in "ab"]
     return ["run", str(path / "job.yaml"), *data, "--output", str(path / "out")]
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "hanse.cli.main", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def left_behind(path: Path) -> list[str]:
-    """Command lines of processes that name the directory."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            text = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(path) in text and "-m hanse.runtime" in text:
-            found.append(text)
-    return found
-
-
-def run_directory(path: Path) -> Path:
-    (found,) = (path / "out").glob("run-*")
-    return found
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="run-") as short:
-        monkeypatch.setenv("TMPDIR", short)
-        yield tmp_path
-    assert left_behind(tmp_path) == []
-
-
-def until(process: subprocess.Popen[str], word: str) -> str:
-    """Everything printed up to the first line with the word."""
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if word in line:
-            return seen
-    raise AssertionError(f"never said {word!r}:\n{seen}")
 
 
 def test_a_job_is_trained_kept_and_gone_on_with(workspace: Path) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +9,6 @@ import pytest
 from tests.contract.privacy.workspace import Workspace
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    with tempfile.TemporaryDirectory(prefix="run-") as short:
-        monkeypatch.setenv("TMPDIR", short)
-        yield Workspace(tmp_path)
 
 
 def test_each_owner_has_a_certificate_that_the_command_checks(workspace: Workspace) -> None:

@@ -2,9 +2,6 @@
 
 import json
 import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,13 +27,6 @@ REFUSED = {
 }
 #: Stopped without a refusal: what would say something is not in what leaves.
 SILENCED = ["hidden-metric", "low-bits", "large", "twice", "dial"]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    with tempfile.TemporaryDirectory(prefix="run-") as short:
-        monkeypatch.setenv("TMPDIR", short)
-        yield Workspace(tmp_path)
 
 
 def rounds(workspace: Workspace) -> list[dict]:

@@ -8,24 +8,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hanse.api import names
-from hanse.api.budget import Account, PrivacyBudgetSpec
 from hanse.api.privacy import PrivacyPlan, ReleaseKind, Slot
 from hanse.api.replies import ReplyCode
 from hanse.runtime.gate.outbox import Outbox, digest_of
 from hanse.runtime.ledger.book import Book
-from tests.contract.runtime.gate.pod import ClientPod, Driver
-from tests.contract.runtime.server.rig import Rig, superlink, wait_for
+from tests.contract.runtime.gate.pod import ClientPod, Driver, model
+from tests.contract.runtime.server.rig import Rig, wait_for
+from tests.unit.runtime.gate import sample_job
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 PLAN = PrivacyPlan(unit="Silo", adjacency="Replace", epsilon="3", delta="1e-5", clip="1", noise_multipliers=["5"] * 3)
-HASH = "sha256:" + "b" * 64
+CLIENTS = 2
 FIRST = Slot(ReleaseKind.TRAIN, 1, 1)
 WAIT = 120.0
 
@@ -34,22 +31,14 @@ class PrivatePod(ClientPod):
     """A client pod with a ledger that has reserved for it, and a first model."""
 
     def __init__(self, rig: Rig, index: int) -> None:
-        settings = {"privacy": PLAN, "population": "borrowers", "plan_hash": HASH, "ledger": "File"}
+        settings = {
+            "privacy": PLAN,
+            "population": sample_job.POPULATION,
+            "plan_hash": sample_job.HASH,
+            "ledger": "File",
+        }
         super().__init__(rig, index, {**settings, "config": {"fail": "slow", "seconds": "6", "fail-round": "1"}})
-        self.paths.ledger.mkdir(parents=True)
-        self.account = names.account_id(self.config.job.uid, self.config.participant)
-        book, now = self.book(), datetime.now(UTC)
-        account = Account(
-            job=self.config.job,
-            participation=f"p{index}",
-            plan_hash=HASH,
-            plan=PLAN,
-            lease_until=now + timedelta(hours=1),
-        )
-        with book.locked():
-            spec = PrivacyBudgetSpec(unit="Silo", epsilon="10", delta="1e-5")
-            book.write("budget", now, spec=spec.to_wire())
-            book.write("reserve", now, account=self.account, value=account.to_wire())
+        sample_job.reserve(self.paths, self.config)
         self.paths.check_config.write_text(self.config.check().model_dump_json(by_alias=True, exclude_none=True))
         command = [sys.executable, "-m", "hanse.runtime.trainer", "check", "--root", str(self.paths.root)]
         subprocess.run(command, check=True)
@@ -57,38 +46,21 @@ class PrivatePod(ClientPod):
 
     def book(self) -> Book:
         """The ledger, read afresh."""
-        return Book(self.paths.ledger, "borrowers")
+        return sample_job.book_of(self.paths)
 
     def opened(self) -> int:
-        book = self.book()
-        with book.locked():
-            account = book.account(self.account)
+        account = sample_job.account(self.paths, self.config)
         return account.epoch if account is not None else 0
 
     def paid(self) -> dict[str, str]:
         """Digest of each paid slot."""
-        book = self.book()
-        with book.locked():
-            account = book.account(self.account)
+        account = sample_job.account(self.paths, self.config)
         return {} if account is None else {key: release.digest for key, release in account.releases.items()}
 
     def stored(self) -> bytes:
         """The bytes of the first release, once they are on disk."""
         found = wait_for(lambda: self.outbox.get(FIRST), "the gate to store its bytes", WAIT)
         return bytes(found.payload)
-
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with superlink(tmp_path_factory.mktemp("job"), clients=2) as rig:
-        yield rig
-
-
-@pytest.fixture(scope="module")
-def driver(rig: Rig) -> Iterator[Driver]:
-    driver = Driver(rig)
-    yield driver
-    driver.close()
 
 
 def start(rig: Rig, driver: Driver, index: int) -> PrivatePod:
@@ -99,8 +71,6 @@ def start(rig: Rig, driver: Driver, index: int) -> PrivatePod:
 
 
 def ask(driver: Driver, index: int) -> list[str]:
-    from tests.contract.runtime.gate.pod import model
-
     return list(driver.grid.push_messages([driver.message(index, "train", model(4), ttl=600.0)]))
 
 

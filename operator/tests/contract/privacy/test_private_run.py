@@ -2,9 +2,6 @@
 
 import json
 import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
@@ -12,13 +9,6 @@ from safetensors.numpy import load_file
 from tests.contract.privacy.workspace import Workspace
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    with tempfile.TemporaryDirectory(prefix="run-") as short:
-        monkeypatch.setenv("TMPDIR", short)
-        yield Workspace(tmp_path)
 
 
 def test_a_private_job_is_trained_paid_for_and_says_what_it_cost(workspace: Workspace) -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +15,7 @@ from hanse.api.replies import ReplyCode
 from tests.contract.runtime.gate.pod import ClientPod, Driver, model
 from tests.contract.runtime.server.rig import Rig, superlink, wait_for
 
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with superlink(tmp_path_factory.mktemp("job"), clients=3) as rig:
-        yield rig
-
-
-@pytest.fixture(scope="module")
-def driver(rig: Rig) -> Iterator[Driver]:
-    driver = Driver(rig)
-    yield driver
-    driver.close()
+CLIENTS = 3
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ stands for a connection that broke after the SuperLink had marked the message as
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed"),
 ]
+CLIENTS = 6
 #: Far above what a recovery takes, far below what the tests' messages live.
 SOON = 150.0
 LONG = 900.0
@@ -41,17 +41,10 @@ class Broken(FleetLink):
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with superlink(tmp_path_factory.mktemp("job"), clients=6) as rig:
-        rig.start_program("front", "hanse.runtime.front")
-        yield rig
-
-
-@pytest.fixture(scope="module")
-def driver(rig: Rig) -> Iterator[Driver]:
-    driver = Driver(rig)
-    yield driver
-    driver.close()
+def rig(rig: Rig) -> Rig:
+    """Behind the front."""
+    rig.start_program("front", "hanse.runtime.front")
+    return rig
 
 
 def _client(rig: Rig, index: int, **config: Any) -> ClientPod:

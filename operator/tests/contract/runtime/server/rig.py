@@ -168,7 +168,7 @@ class Rig:
                 return httpx.get(url, verify=trust).status_code == 200
             return False
 
-        wait_for(healthy, "the SuperLink")
+        wait_for(healthy, "the SuperLink", 120)
 
     def log(self, name: str) -> str:
         return (self.root / f"{name}.log").read_text(errors="replace")

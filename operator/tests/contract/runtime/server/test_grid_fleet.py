@@ -1,7 +1,6 @@
 """The real fleet keeps the contract that the round loop's tests rely on (`rounds_fleet.Fleet`)."""
 
 import signal
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,28 +10,21 @@ from hanse.api.conditions import Reason
 from hanse.runtime.flower.rounds_fleet import EVALUATE, INITIAL, TRAIN, Answer, Question
 from hanse.runtime.flower.server_app import GridFleet, to_records
 from tests.contract.runtime.gate.pod import Driver
-from tests.contract.runtime.server.rig import Rig, superlink, wait_for
+from tests.contract.runtime.server.rig import Rig, wait_for
 
 pytestmark = pytest.mark.timeout(300)
+CLIENTS = 3
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with superlink(tmp_path_factory.mktemp("fleet"), clients=3) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def fleet(rig: Rig) -> Iterator[GridFleet]:
+def fleet(rig: Rig, driver: Driver) -> GridFleet:
     """Participants 0 and 1 are there, 1 fails in round 7, 2 never comes."""
-    driver = Driver(rig)
     made = GridFleet(driver.grid, rig.config.participants)
     assert made.connected() == frozenset()
     rig.start_node(0)
     rig.start_node(1, "--fail-at", "7")
     wait_for(lambda: made.connected() == {0, 1}, "both nodes", 120)
-    yield made
-    driver.close()
+    return made
 
 
 def _train(number: int, size: int = 8) -> Question:
