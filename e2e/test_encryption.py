@@ -111,8 +111,8 @@ def test_kills_change_nothing(federation: Federation, people: Populations, clust
     fingerprint = federation.wait_round(name, 2)["status"]["privacy"]["keyFingerprint"]
     faults.kill(cluster, federation.client_pod(name, OWNERS[0]), "hanse.runtime.gate")
     done = completed(federation.wait_round(name, 4))
-    # With t = 0 one gate verifies, another one each round (hanse.runtime.agreement.verifiers).
-    faults.kill(cluster, federation.client_pod(name, OWNERS[done % len(OWNERS)]), "hanse.runtime.gate")
+    # With t = 0 one gate recomputes the sum of the bodies: this one in the round that runs (`agreement.verifiers`).
+    faults.kill(cluster, federation.client_pod(name, OWNERS[2 * done % len(OWNERS)]), "hanse.runtime.gate")
     federation.wait_round(name, done + 2)
     faults.kill(cluster, federation.server_pod(name), "hanse.runtime.flower.aggregator")
     job = federation.wait(name, "Complete", timeout=300)
