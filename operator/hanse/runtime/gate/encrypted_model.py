@@ -96,6 +96,7 @@ class HeldModel:
         if outcome.round <= self._ballot.committed:
             self._ballot.commit(outcome.round, outcome.model)
             return
+        self._check_follows(outcome)
         if self._next is None or not _same(self._next[1], outcome):
             raise Refused(ReplyCode.STATE_MISSING, f"the model of round {outcome.round} is not here")
         self._ballot.commit(outcome.round, outcome.model)
@@ -108,6 +109,7 @@ class HeldModel:
             raise Refused(ReplyCode.STALE_ROUND, f"round {self._ballot.committed} is committed here")
         if outcome.round == self._model.round and _same(self._model, outcome):
             return
+        self._check_follows(outcome)
         digests = Digests(outcome.model, outcome.state)
         data = unseal(self._state_key(), self._roster.agreement, outcome.round, digests, sealed)
         try:
@@ -119,6 +121,12 @@ class HeldModel:
         self._write(_COMMITTED, _About(round=outcome.round, model=outcome.model, state=outcome.state), sealed)
         self._ballot.commit(outcome.round, outcome.model)
         self._model, self._applied, self._next, self.counted = model, None, None, 0
+
+    def _check_follows(self, outcome: Outcome) -> None:
+        """What is committed here stays in the model: a server that withheld it from the others cannot undo it."""
+        if outcome.base < self._ballot.committed < outcome.round:
+            why = f"round {outcome.round} starts from {outcome.base}, but {self._ballot.committed} is committed here"
+            raise Refused(ReplyCode.STALE_ROUND, why)
 
     def propose(self, candidate: Candidate, applied: Applied, own: bool) -> None:
         """Keep the candidate and what this gate says of it; on return it may be said. `own`: its update is in it."""
