@@ -152,6 +152,7 @@ class Reason(StrEnum):
     LEASE_LOST = "LeaseLost"
     LEDGER_UNAVAILABLE = "LedgerUnavailable"
     ALREADY_RELEASED = "AlreadyReleased"
+    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
     DATASET_MOVED = "DatasetMoved"
     INITIAL_MODEL_MISMATCH = "InitialModelMismatch"
     STEP_TOO_LARGE = "StepTooLarge"

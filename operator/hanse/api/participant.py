@@ -272,6 +272,10 @@ class PodTemplate(ApiModel):
     tolerations: list[Toleration] = Field(default_factory=list, max_length=32, description="Taints to tolerate.")
     runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass of the client pod.")
     resources: Resources = Field(default_factory=Resources, description="Resources of the trainer's container.")
+    gate_resources: Resources = Field(
+        default_factory=Resources,
+        description="Resources of the gate's container; encrypted it takes up to 155 bytes of memory for a parameter.",
+    )
 
 
 class ModelsVolume(ApiModel):

@@ -31,6 +31,7 @@ class ReplyCode(IntEnum):
     BUDGET_NOT_RESERVED = 1205
     DATASET_MOVED = 1206
     BUDGET_DAMAGED = 1207
+    ATTEMPTS_EXHAUSTED = 1208
     INITIAL_MODEL_MISMATCH = 1301
     STEP_TOO_LARGE = 1302
     # encrypted jobs: docs/encryption.md

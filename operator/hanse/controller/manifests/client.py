@@ -4,10 +4,11 @@ Built by `reconcile.running` (the Participation), `reconcile.participation` and,
 """
 
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from hanse.api import names
-from hanse.api.participant import Dataset, ParticipantSpec, PodTemplate
+from hanse.api.participant import Dataset, ParticipantSpec, PodTemplate, Resources
 from hanse.api.participation import ParticipationSpec
 from hanse.api.paths import Paths
 from hanse.api.podsecurity import pod_security
@@ -107,7 +108,7 @@ def _pod(meta: Meta, spec: ParticipationSpec, dataset: Dataset, owner: Participa
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": common.GRACE_SECONDS,
         "securityContext": pod_security(),
-        "initContainers": [_app_check(spec), _gate(spec)],
+        "initContainers": [_app_check(spec), _gate(spec, template)],
         "containers": [_trainer(spec, template)],
         "volumes": [*_volumes(meta, spec, dataset), *_trusted_volumes(spec, owner)],
     }
@@ -146,7 +147,7 @@ def _app_check(spec: ParticipationSpec) -> Manifest:
     )
 
 
-def _gate(spec: ParticipationSpec) -> Manifest:
+def _gate(spec: ParticipationSpec, template: PodTemplate) -> Manifest:
     mounts = [
         mount("config", _PATHS.config),
         mount("tls", _PATHS.tls),
@@ -164,8 +165,9 @@ def _gate(spec: ParticipationSpec) -> Manifest:
         mounts.append(mount("models", _PATHS.models, read_only=False))
     # Encrypted it holds the model in float64, and the ciphertexts of those whose sum it verifies.
     requests = {"cpu": "50m", "memory": "128Mi"} if spec.plan.encryption is None else ENCRYPTED_GATE_REQUESTS
+    resources = _resources(requests, template.gate_resources)
     return common.sidecar(
-        names.CONTAINER_GATE, spec.plan.gate_image, common.program("gate"), mounts, resources={"requests": requests}
+        names.CONTAINER_GATE, spec.plan.gate_image, common.program("gate"), mounts, resources=resources
     )
 
 
@@ -176,16 +178,22 @@ def _trainer(spec: ParticipationSpec, template: PodTemplate) -> Manifest:
         mount("data", _PATHS.data),
         _tmp(),
     ]
-    resources: Manifest = {"requests": {"cpu": "100m", "memory": "256Mi", **template.resources.requests}}
-    if template.resources.limits:
-        resources["limits"] = dict(template.resources.limits)
-        # A request above its limit is refused by the API server; what the owner limits is also what is asked for.
-        for name in ("cpu", "memory"):
-            if name in template.resources.limits and name not in template.resources.requests:
-                del resources["requests"][name]
+    resources = _resources({"cpu": "100m", "memory": "256Mi"}, template.resources)
     return common.container(
         names.CONTAINER_TRAINER, spec.plan.image, common.program("trainer"), mounts, resources=resources
     )
+
+
+def _resources(requests: Mapping[str, str], owner: Resources) -> Manifest:
+    """Of a container: our requests, unless the owner has others."""
+    made: Manifest = {"requests": {**requests, **owner.requests}}
+    if owner.limits:
+        made["limits"] = dict(owner.limits)
+        # A request above its limit is refused by the API server; what the owner limits is also what is asked for.
+        for name in ("cpu", "memory"):
+            if name in owner.limits and name not in owner.requests:
+                del made["requests"][name]
+    return made
 
 
 def _volumes(meta: Meta, spec: ParticipationSpec, dataset: Dataset) -> list[Manifest]:

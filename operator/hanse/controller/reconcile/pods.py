@@ -19,6 +19,8 @@ VOLUME_PATIENCE = timedelta(seconds=20)
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
 _REFUSED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+#: Fields of a Participant's spec.podTemplate.
+_MEMORY = {names.CONTAINER_TRAINER: "resources", names.CONTAINER_GATE: "gateResources"}
 _SIDECARS = frozenset({names.CONTAINER_FRONT, names.CONTAINER_SUPERLINK, names.CONTAINER_GATE})
 
 
@@ -85,6 +87,14 @@ def failure(pod: PodView) -> Diagnosis | None:
     return None
 
 
+def _remedy(container: ContainerView, reason: Reason) -> str:
+    """Where the owner raises what was too little."""
+    field = _MEMORY.get(container.name)
+    if reason is not Reason.OUT_OF_MEMORY or field is None:
+        return ""
+    return f": raise memory in the Participant's podTemplate.{field}"
+
+
 def _ended(pod: PodView, container: ContainerView, ended: Ended | None) -> Diagnosis | None:
     if ended is None or ended.exit_code == 0:
         return None
@@ -93,7 +103,8 @@ def _ended(pod: PodView, container: ContainerView, ended: Ended | None) -> Diagn
     killed = ended.reason == "OOMKilled" and container.name == names.CONTAINER_TRAINER
     return Diagnosis(
         reason=reason,
-        message=f"pod {pod.meta.name}: container {container.name} ended with exit code {ended.exit_code} ({reason})",
+        message=f"pod {pod.meta.name}: container {container.name} ended with exit code {ended.exit_code} ({reason})"
+        + _remedy(container, reason),
         container=container.name,
         exit_code=ended.exit_code,
         log=ended.message,
@@ -115,7 +126,7 @@ def _crash_loop(pod: PodView, container: ContainerView) -> Diagnosis | None:
         reason=Reason.SIDECAR_CRASH_LOOP if hopeless else cause,
         message=(
             f"pod {pod.meta.name}: sidecar {container.name} was restarted {container.restarts} times, "
-            f"last exit code {ended.exit_code} ({cause})"
+            f"last exit code {ended.exit_code} ({cause}){_remedy(container, cause)}"
         ),
         container=container.name,
         exit_code=ended.exit_code,

@@ -30,6 +30,7 @@ APP_CAUSED: Final = frozenset(
         Reason.INITIAL_MODEL_MISMATCH,
         Reason.STEP_TOO_LARGE,
         Reason.ALREADY_RELEASED,
+        Reason.ATTEMPTS_EXHAUSTED,
         Reason.BUDGET_NOT_RESERVED,
         Reason.BUDGET_EXHAUSTED,
         Reason.BUDGET_DAMAGED,

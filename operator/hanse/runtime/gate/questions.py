@@ -36,7 +36,7 @@ class Questions:
         key = f"{kind.value}-{number}"
         asked = self._asked.get(key, 0)
         if asked >= self._most:
-            raise Refused(ReplyCode.ALREADY_RELEASED, f"the trainer was asked {asked} times for {key}")
+            raise Refused(ReplyCode.ATTEMPTS_EXHAUSTED, f"the trainer was asked {asked} times for {key}")
         self._asked[key] = asked + 1
         with replacing(self._path) as file:
             file.write(json.dumps(self._asked).encode())

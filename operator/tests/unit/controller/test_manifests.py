@@ -157,6 +157,7 @@ async def test_what_owners_ask_for_arrives_on_their_pods_alone() -> None:
         "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
         "runtimeClassName": "nvidia",
         "resources": {"limits": {"nvidia.com/gpu": "1", "memory": "128Mi"}},
+        "gateResources": {"requests": {"memory": "2Gi"}, "limits": {"cpu": "2"}},
     }
     rig.door.put(world.participant("bank-a", podTemplate=template))
     rig.door.put(world.federated_job())
@@ -171,7 +172,9 @@ async def test_what_owners_ask_for_arrives_on_their_pods_alone() -> None:
     resources = container(spec, "trainer")["resources"]
     assert resources["limits"] == {"nvidia.com/gpu": "1", "memory": "128Mi"}
     assert "memory" not in resources["requests"]  # 256Mi would be more than its limit
-    assert "limits" not in container(spec, "gate")["resources"]
+    gate = container(spec, "gate")["resources"]
+    assert gate == {"requests": {"memory": "2Gi"}, "limits": {"cpu": "2"}}
+    assert container(pod_of(other), "gate")["resources"] == {"requests": {"cpu": "50m", "memory": "128Mi"}}
     assert job["metadata"]["labels"][names.LABEL_QUEUE] == "gpus"
     assert job["spec"]["suspend"] is True
     assert "suspend" not in other["spec"]

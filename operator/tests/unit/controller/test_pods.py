@@ -56,6 +56,12 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("bad data", world.ended("trainer", 68), "DatasetInvalid", "exit code 68"),
     ("memory of a child", world.ended("trainer", 69), "OutOfMemory", "exit code 69"),
     ("memory of PID 1", world.ended("trainer", 137, reason="OOMKilled"), "OutOfMemory", "exit code 137"),
+    (
+        "remedy",
+        world.ended("trainer", 137, reason="OOMKilled"),
+        "OutOfMemory",
+        "memory in the Participant's podTemplate.resources",
+    ),
     ("killed", world.ended("trainer", 137), "ContainerKilled", "exit code 137"),
     ("unknown", world.ended("trainer", 3), "ContainerFailed", "exit code 3"),
     ("drained", world.ended("trainer", 78), "Drained", "exit code 78"),
@@ -150,3 +156,16 @@ def test_newest() -> None:
     new = parse_pod(world.pod(JOB, name="a", created=START + timedelta(seconds=1)))
     assert newest([new, old]) == new
     assert newest([]) is None
+
+
+@pytest.mark.parametrize("restarts", [1, CRASH_LOOP_RESTARTS])
+def test_a_gate_that_is_killed_for_memory_says_which_field_gives_it_more(restarts: int) -> None:
+    gate = {
+        "name": "gate",
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    }
+    found = diagnose(parse_pod(world.pod(JOB, status={"phase": "Running", "initContainerStatuses": [gate]})), START)
+    assert found is not None
+    assert "(OutOfMemory): raise memory in the Participant's podTemplate.gateResources" in found.message

@@ -37,7 +37,7 @@ def test_codes_of_refused_replies_are_not_asked_for_without_end(tmp_path: Path) 
         asked = train()
         assert isinstance(gate.before(asked), Forward)
         assert code(lambda: gate.after(asked.bare(), spelled)) == ReplyCode.NON_FINITE_UPDATE  # noqa: B023
-    assert code(lambda: pod.gate().before(train())) == ReplyCode.ALREADY_RELEASED
+    assert code(lambda: pod.gate().before(train())) == ReplyCode.ATTEMPTS_EXHAUSTED
     assert pod.paid() == []
     answer(pod.gate(), train(2, moved()), reply())  # the next round has questions of its own
     assert pod.paid() == ["Train-2-1"]
