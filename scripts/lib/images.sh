@@ -213,6 +213,8 @@ images_export() {
   else
     # Into one OCI layout for all images, where a layer that is there already is not copied again; the archive is packed
     # from it. (`buildah push` 1.28 compresses for an archive, whatever --disable-compression says.)
+    # An app's build has pulled ours from its archive; taken for a cached last step it cannot be exported (known-issues.md).
+    buildah rmi --force "docker.io/hanse/$name:dev" >/dev/null 2>&1 || true
     "${build[@]}" "oci:$IMAGES_CACHE/layout:docker.io/hanse/$name:dev"
     digest=$(images_digest "docker.io/hanse/$name:dev" <"$IMAGES_CACHE/layout/index.json")
     images_pack "$name" "$digest" "$archive.tmp"

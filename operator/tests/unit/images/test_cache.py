@@ -121,6 +121,16 @@ class TestArchive:
         assert entry["annotations"]["io.containerd.image.name"] == "docker.io/hanse/gate:dev"
         assert len([name for name in names if name.startswith("blobs/")]) == 3
 
+    def test_what_an_apps_build_has_pulled_is_no_cached_step(self, checkout: Path, layout: tuple[Path, str]) -> None:
+        """buildah cannot export it again: docs/known-issues.md."""
+        said = checkout / "said"
+        fake = f'buildah() {{ echo "$*" >>{said}; }}; build() {{ echo "build $*" >>{said}; }}'
+        shell(checkout, f"{fake}; images_export buildah gate build {checkout}/gate.tar")
+        first, second = said.read_text().splitlines()
+        assert first == "rmi --force docker.io/hanse/gate:dev"
+        assert second.startswith("build oci:")
+        assert (checkout / "gate.json").exists()
+
     def test_layers_of_no_archive_are_removed_and_older_archives_too(
         self, checkout: Path, layout: tuple[Path, str]
     ) -> None:
