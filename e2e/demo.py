@@ -17,7 +17,7 @@ from e2e.cluster.backend import Cluster, CreateOptions
 from e2e.cluster.registry import open_cluster
 from e2e.harness import examples, install, objects
 from e2e.harness.install import ROOT, choose_backend
-from e2e.harness.kube import Kube, Object
+from e2e.harness.kube import Kube, is_true
 
 NAME = "demo"
 JOB = "credit"
@@ -82,7 +82,7 @@ def _private(clock: Clock) -> int:
     clock.step("What kubectl says")
     print(kube.run("get", "federatedjobs", "-A", "-o", "wide"))
     job = kube.get("federatedjob", credit.name, objects.COORDINATOR)
-    if not _is_complete(job):
+    if not is_true(job, "Complete"):
         return _told_why(kube, credit.name)
     clock.step("Who could learn what, and what each bank has paid")
     demo_private.print_epsilons(job)
@@ -135,7 +135,7 @@ def _result(clock: Clock, kube: Kube, credit: examples.Example) -> int:
     print(kube.run("get", "federatedjobs", "-A"))
     print(kube.run("get", "participations", "-A"))
     job = kube.get("federatedjob", JOB, objects.COORDINATOR)
-    if not _is_complete(job):
+    if not is_true(job, "Complete"):
         return _told_why(kube, JOB)
     clock.step("The model")
     model = _fetched(kube, JOB)
@@ -154,10 +154,6 @@ def _result(clock: Clock, kube: Kube, credit: examples.Example) -> int:
     print(examples.predict_one(model, credit))
     _print_next(kube, model, JOB)
     return 0
-
-
-def _is_complete(job: Object) -> bool:
-    return any(c["type"] == "Complete" and c["status"] == "True" for c in job["status"]["conditions"])
 
 
 def _told_why(kube: Kube, name: str) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hanse.api.privacy import PrivacyPlan, ReleaseKind
 from hanse.api.replies import ReplyCode
 from hanse.runtime.agreement import messages
-from hanse.runtime.agreement.statements import Contribution, asked_digest
+from hanse.runtime.agreement.statements import Contribution
 from hanse.runtime.codec import Layout
 from hanse.runtime.gate.certify import Certifier
 from hanse.runtime.gate.checks import Planned, check_reply
@@ -31,7 +31,7 @@ from hanse.runtime.gate.encrypted_keys import JobKey
 from hanse.runtime.gate.encrypted_model import HeldModel
 from hanse.runtime.gate.encrypted_release import Leaving
 from hanse.runtime.gate.encrypted_round import Rounds
-from hanse.runtime.gate.encrypted_told import Told
+from hanse.runtime.gate.encrypted_told import Told, told_digest
 from hanse.runtime.gate.filter import ARRAYS, NUM_EXAMPLES, Asked, Counts, Forward, OpenFilter, Ready
 from hanse.runtime.gate.histograms import RECORD as HISTOGRAMS
 from hanse.runtime.gate.layers import LocalLayers
@@ -172,7 +172,7 @@ class EncryptedFilter:
         number = asked.round
         parts.rounds.check(number)
         parts.key.cipher()
-        told = asked_digest({name: record.values for name, record in self._told(asked).items()})
+        told = told_digest(self._told(asked))
         again = parts.rounds.again(number, told)
         if again is not None:
             log.info("the update of round %d leaves again", number)

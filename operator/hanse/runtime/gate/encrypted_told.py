@@ -44,13 +44,13 @@ class Told:
 
     def evaluate(self, model: str, told: Content) -> None:
         """Before an evaluation of the committed `model`. Raises Refused(SUM_REFUSED or ALREADY_RELEASED)."""
-        record, question = self._common(told), _digest(told)
+        record, question = self._common(told), told_digest(told)
         if record.model == model and record.question != question:
             raise Refused(ReplyCode.ALREADY_RELEASED, "this model was evaluated with another question before")
         self._write(record.model_copy(update={"model": model, "question": question}))
 
     def _common(self, told: Content) -> _Record:
-        common = _digest({name: record for name, record in told.items() if name != _CONFIG})
+        common = told_digest({name: record for name, record in told.items() if name != _CONFIG})
         if self._record.common not in (None, common):
             raise Refused(ReplyCode.SUM_REFUSED, "the server tells the app other statistics than before")
         return self._record.model_copy(update={"common": common})
@@ -69,5 +69,6 @@ class Told:
             raise Refused(ReplyCode.STATE_REFUSED, "the record of what the app was told is damaged") from error
 
 
-def _digest(told: Content) -> str:
+def told_digest(told: Content) -> str:
+    """What a gate signs of the configs that its app hears: `asked_digest`."""
     return asked_digest({name: record.values for name, record in told.items()})

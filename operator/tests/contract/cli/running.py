@@ -19,17 +19,22 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def left_behind(path: Path) -> list[str]:
-    """Command lines of processes that name the directory."""
-    found = []
+def processes(*words: str) -> dict[int, str]:
+    """Command line by process id, of those whose command line has all the words."""
+    found = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(path) in text and "-m hanse.runtime" in text:
-            found.append(text)
+        if all(word in text for word in words):
+            found[int(file.parent.name)] = text
     return found
+
+
+def left_behind(path: Path) -> list[str]:
+    """Command lines of processes that name the directory."""
+    return list(processes(str(path), "-m hanse.runtime").values())
 
 
 def run_directory(path: Path) -> Path:

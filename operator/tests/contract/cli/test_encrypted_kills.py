@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from tests.contract.cli.running import start, until
+from tests.contract.cli.running import processes, start, until
 from tests.contract.cli.test_encrypted_run import manifests
 
 ROUNDS = 5
@@ -18,16 +18,8 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linu
 
 def kill(*words: str) -> None:
     """kill -9 of the one process of this run whose command line has all the words; roots are short links in TMPDIR."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            text = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if all(word in text for word in (os.environ["TMPDIR"], *words)):
-            found.append(int(file.parent.name))
     # Worker processes have the same command line as the gate that they were forked from, and later numbers.
-    os.kill(min(found), signal.SIGKILL)
+    os.kill(min(processes(os.environ["TMPDIR"], *words)), signal.SIGKILL)
 
 
 def finish(process: subprocess.Popen[str], seen: str = "") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from tests.contract.cli.running import run_directory
 from tests.unit.cli.samples import IMAGE, job, participant, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,8 +72,7 @@ class Workspace:
     @property
     def kept(self) -> Path:
         """The run directory."""
-        (found,) = (self.path / "out").glob("run-*")
-        return found
+        return run_directory(self.path)
 
     def log(self, name: str) -> str:
         """Of one program."""

@@ -180,6 +180,18 @@ class Scene:
 
         self.fleet.before = before
 
+    def killed_at(self, kind: str, number: int, index: int | None = 0) -> None:
+        """Run until the aggregator dies at this question; `index`: to which gate, None for the first that is asked."""
+
+        def before(question: Question, who: int) -> Answer | None:
+            if (question.kind, question.number) == (kind, number) and index in (None, who):
+                raise Killed
+            return None
+
+        self.fleet.before = before
+        with pytest.raises(Killed):
+            self.run()
+
 
 class _PlainCipher(Cipher):
     """Points as they are, in this process."""

@@ -10,11 +10,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hanse.runtime.aggregation.model import read_model
 from hanse.runtime.agreement import messages
 from hanse.runtime.flower import wire
-from hanse.runtime.flower.rounds_fleet import Answer, Question
 from hanse.runtime.gate.frames import Frame, head_of
 from hanse.runtime.gate.initial import FILE
 from tests.unit.runtime.flower.conftest import Make
-from tests.unit.runtime.flower.gates import Killed
 from tests.unit.runtime.gate.encrypted_fleet import MODEL, RECORD, SILO
 from tests.unit.runtime.gate.encrypted_gate import Gate
 
@@ -34,15 +32,7 @@ def test_rounds_with_noise_count_and_gates_agree(make: Make, plan: object) -> No
 
 def test_a_round_that_is_cut_off_is_paid_for_once(make: Make) -> None:
     s = make(rounds=5, privacy=SILO)
-
-    def before(question: Question, index: int) -> Answer | None:
-        if (question.kind, question.number) == (messages.APPLY, 2):
-            raise Killed
-        return None
-
-    s.fleet.before = before
-    with pytest.raises(Killed):
-        s.run()
+    s.killed_at(messages.APPLY, 2, index=None)
     s.restart()
     s.run()
     assert s.contributed == [3] * 5

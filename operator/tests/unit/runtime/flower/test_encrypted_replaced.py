@@ -7,7 +7,6 @@ from hanse.api.exitcodes import ExitCode
 from hanse.runtime.agreement import messages
 from hanse.runtime.flower.rounds_fleet import Answer, Question, RunFailedError
 from tests.unit.runtime.flower.conftest import Make
-from tests.unit.runtime.flower.gates import Killed
 
 pytestmark = pytest.mark.protocol
 
@@ -98,15 +97,7 @@ def test_a_key_that_all_lost_before_a_quorum_had_it_is_made_anew(make: Make) -> 
 def test_a_new_server_has_a_state_sealed_that_no_round_has_sealed(make: Make) -> None:
     """Sealed every five rounds: a gate that was replaced while the server was away takes part in the next round."""
     s = make(rounds=4, quorum=2, checkpoint_every_rounds=5)
-
-    def before(question: Question, index: int) -> Answer | None:
-        if (question.kind, question.number, index) == (messages.TRAIN, 3, 0):
-            raise Killed
-        return None
-
-    s.fleet.before = before
-    with pytest.raises(Killed):
-        s.run()
+    s.killed_at(messages.TRAIN, 3)
     s.restart()
     s.replace(2)
     s.run()

@@ -75,23 +75,10 @@ def test_no_message_is_left_out(whole: tuple[int, str]) -> None:
     assert whole[0] <= 44
 
 
-def killed_in(s: Scene, kind: str, number: int, index: int = 0) -> None:
-    """Run until the aggregator dies at this question."""
-
-    def before(question: Question, who: int) -> Answer | None:
-        if (question.kind, question.number, who) == (kind, number, index):
-            raise Killed
-        return None
-
-    s.fleet.before = before
-    with pytest.raises(Killed):
-        s.run()
-
-
 def test_a_decided_list_is_finished_with_those_who_are_in_it(make: Make) -> None:
     """p2 has answered and is not there when the new server starts: it is waited for."""
     s = make(rounds=2, quorum=2)
-    killed_in(s, messages.VERIFY, 1)
+    s.killed_at(messages.VERIFY, 1)
     s.restart()
     s.fleet.online = {0, 1}
     s.clock.at(s.clock.seconds + 70, lambda: s.fleet.online.add(2))
@@ -101,7 +88,7 @@ def test_a_decided_list_is_finished_with_those_who_are_in_it(make: Make) -> None
 
 def test_a_list_that_cannot_be_finished_is_a_void_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     s = scene(tmp_path, encrypting(monkeypatch), rounds=3, quorum=2)
-    killed_in(s, messages.VERIFY, 1)
+    s.killed_at(messages.VERIFY, 1)
     s.restart()
     s.replace(2)  # its ciphertext is gone, the next one is another
     s.run()
@@ -111,7 +98,7 @@ def test_a_list_that_cannot_be_finished_is_a_void_round(tmp_path: Path, monkeypa
 
 def test_a_list_whose_contributor_never_comes_back_is_a_void_round(make: Make) -> None:
     s = make(rounds=2, quorum=2)
-    killed_in(s, messages.APPLY, 1, index=1)
+    s.killed_at(messages.APPLY, 1, index=1)
     s.restart()
     s.fleet.online = {0, 1}
     s.run()
@@ -121,7 +108,7 @@ def test_a_list_whose_contributor_never_comes_back_is_a_void_round(make: Make) -
 
 def test_a_round_that_was_not_evaluated_is_evaluated_first(make: Make) -> None:
     s = make(rounds=2)
-    killed_in(s, messages.EVALUATE, 1)
+    s.killed_at(messages.EVALUATE, 1)
     s.restart()
     s.run()
     assert [r.metrics.keys() for r in s.last.rounds] == [{"loss"}, {"loss"}]
@@ -130,7 +117,7 @@ def test_a_round_that_was_not_evaluated_is_evaluated_first(make: Make) -> None:
 
 def test_a_stopped_job_that_is_killed_before_its_model_is_out_does_not_train_again(make: Make) -> None:
     s = make(rounds=5, stop_when=stop("loss", ">=", "0"))
-    killed_in(s, messages.MODEL, 1)
+    s.killed_at(messages.MODEL, 1)
     trained = len(s.fleet.rounds(messages.TRAIN))
     s.restart()
     # Asked again, nobody would say what stopped it.
@@ -142,7 +129,7 @@ def test_a_stopped_job_that_is_killed_before_its_model_is_out_does_not_train_aga
 
 def test_all_gates_and_the_server_start_anew(make: Make) -> None:
     s = make(rounds=4)
-    killed_in(s, messages.TRAIN, 3)
+    s.killed_at(messages.TRAIN, 3)
     for index in range(3):
         s.kill(index)
     s.restart()
@@ -167,7 +154,7 @@ def damage(path: Path) -> None:
 
 def test_a_damaged_checkpoint_has_a_copy(make: Make) -> None:
     s = make(rounds=3)
-    killed_in(s, messages.TRAIN, 2)
+    s.killed_at(messages.TRAIN, 2)
     damage(checkpoint(s))
     s.restart()
     s.run()
@@ -176,7 +163,7 @@ def test_a_damaged_checkpoint_has_a_copy(make: Make) -> None:
 
 def test_two_damaged_checkpoints_end_the_job(make: Make) -> None:
     s = make(rounds=3)
-    killed_in(s, messages.TRAIN, 2)
+    s.killed_at(messages.TRAIN, 2)
     damage(checkpoint(s))
     damage(checkpoint(s).with_name("encrypted.ckpt.previous"))
     s.restart()
@@ -187,7 +174,7 @@ def test_two_damaged_checkpoints_end_the_job(make: Make) -> None:
 
 def test_a_server_whose_volume_is_lost_says_so(make: Make) -> None:
     s = make(rounds=4)
-    killed_in(s, messages.TRAIN, 3)
+    s.killed_at(messages.TRAIN, 3)
     shutil.rmtree(checkpoint(s).parent)
     s.restart()
     with pytest.raises(RunFailedError) as caught:
@@ -199,7 +186,7 @@ def test_a_server_whose_volume_is_lost_says_so(make: Make) -> None:
 @pytest.mark.parametrize("change", [{"job_uid": "other"}, {"agreement": "sha256:" + "0" * 64}])
 def test_another_jobs_volume_is_refused(make: Make, change: dict[str, str]) -> None:
     s = make(rounds=2)
-    killed_in(s, messages.TRAIN, 2)
+    s.killed_at(messages.TRAIN, 2)
     state = EncryptedState(checkpoint(s).parent, s.config.job.uid, s.job.roster.agreement)
     assert state.restore()
     state.saved = state.saved.model_copy(update=change)
@@ -229,7 +216,7 @@ def test_a_volume_that_fails_ends_the_job(make: Make) -> None:
 @pytest.mark.parametrize("how", [damage, lambda path: path.unlink()])
 def test_a_sealed_state_that_is_damaged_is_sealed_again(make: Make, how: Callable[[Path], None]) -> None:
     s = make(rounds=4, quorum=2)
-    killed_in(s, messages.TRAIN, 3)
+    s.killed_at(messages.TRAIN, 3)
     how(checkpoint(s).with_name("sealed-2.bin"))
     s.restart()
     s.replace(2)
